@@ -1,0 +1,265 @@
+"""What the services need from the outside, each with its promises. Adapters repeat no docstring that stands here.
+
+Every promise has a test of the same words under tests/contracts, run against every adapter. Every method may be called
+from any event loop. A dependency that is away raises `Unavailable` (or a branch of it), never its driver's own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from app.domain.lifecycle import Event
+from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobStatus
+
+
+class JobLogStore(Protocol):
+    """The durable truth: one row per job, and its append-only history."""
+
+    async def add(self, job: Job, line: AuditEvent) -> None:
+        """Stores a job's first version and its first audit line in one durable transaction.
+
+        When this returns, both survive a power cut. Raises DuplicateJob, naming the holder, when the client's
+        idempotency key is taken, when an unfinished job has the same dedup key, or when an unfinished job is a retry
+        of the same job. Nothing is stored then.
+        """
+        ...
+
+    async def record(self, job: Job, line: AuditEvent) -> None:
+        """Replaces version n-1 of the job by version n, and appends line n, in one durable transaction.
+
+        Raises StaleJob when the stored version is not n-1 (the slower of two writers is told), JobNotFound when there
+        is no such job. Nothing is stored then. Where the job ends and the store was told to keep notices, one notice
+        is stored in the same transaction.
+        """
+        ...
+
+    async def erase(self, job: Job, line: AuditEvent) -> None:
+        """As `record`, and removes the details of all the job's lines, the salt, and every personal column of its row."""
+        ...
+
+    async def get(self, job_id: JobId) -> Job:
+        """The newest version, including what this process has just stored. Raises JobNotFound."""
+        ...
+
+    async def history(self, job_id: JobId, after: int = 0) -> list[AuditEvent]:
+        """The lines with a version greater than `after`, in order; details are None once erased. Raises JobNotFound."""
+        ...
+
+    def walk(self, job_id: JobId | None = None) -> AsyncIterator[tuple[JobId, Job | None, list[AuditEvent]]]:
+        """Every job, or one, with all its stored lines in stored order, for verification: also rows without lines
+        and lines without a row. Holds one job at a time in memory."""
+        ...
+
+
+class JobAgenda(Protocol):
+    """When someone must look at which job."""
+
+    async def due(self, at: datetime, limit: int, *, new_before: datetime | None, without: Collection[JobId] = ()) -> list[Job]:
+        """At most `limit` unfinished jobs with `due_at <= at`, the longest due first, none of `without`.
+
+        Of the jobs that are queued and were never started (attempt 0), for which a doorbell may be on its way, only
+        those created before `new_before`; None leaves them all out.
+        """
+        ...
+
+    async def renew(self, attempts: Mapping[JobId, int], until: datetime) -> set[JobId]:
+        """Moves `due_at` to `until` where the job is still processing in that attempt, without a new version.
+
+        Returns the ids that are still held.
+        """
+        ...
+
+    async def now(self) -> datetime:
+        """The database's clock, zone-aware. All hosts on one database share it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """That a job ended, still to be told to the operator's address. `tries` counts the failed ones."""
+
+    job_id: JobId
+    version: int
+    due_at: datetime
+    tries: int
+
+
+class NoticeBox(Protocol):
+    """Which ended jobs are still to be told. Notices come into being inside `JobLogStore.record`."""
+
+    async def due(self, at: datetime, limit: int) -> list[Notice]:
+        """Notices with `due_at <= at`, the longest due first."""
+        ...
+
+    async def take(self, notice: Notice, until: datetime) -> bool:
+        """Moves the notice to `until` and counts a try, if nobody did so first; says whether it was us."""
+        ...
+
+    async def done(self, notice: Notice) -> None:
+        """Removes the notice. Removing it twice is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPage:
+    """One page of jobs, newest first, and the cursor of the next (None at the end)."""
+
+    jobs: list[Job]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobCounts:
+    """Figures for people and monitors: jobs by (workflow, status), and since when the oldest queued one has been due."""
+
+    by_workflow: Mapping[tuple[str, JobStatus], int]
+    oldest_queued_at: datetime | None
+    oldest_due_at: datetime | None
+    overdue: int
+
+
+class JobSearch(Protocol):
+    """Looking at many jobs."""
+
+    async def page(
+        self, *, status: JobStatus | None = None, workflow: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> JobPage:
+        """Newest first by id; the cost does not grow with depth. Raises Invalid for a cursor that is not ours."""
+        ...
+
+    async def counts(self, overdue_before: Mapping[str, datetime]) -> JobCounts:
+        """`overdue_before` says for each workflow up to which delivery time a waiting job is overdue."""
+        ...
+
+    async def unfinished(self, client: str) -> int:
+        """How many jobs of this client have not ended."""
+        ...
+
+    async def versions(self, job_ids: Collection[JobId]) -> dict[JobId, int]:
+        """The stored version of each of these jobs; jobs that do not exist are left out."""
+        ...
+
+    async def removable(self, ended_before: datetime, limit: int) -> list[Job]:
+        """Jobs that ended before this time and still have their file, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueReport:
+    """What the queue knows: message counts by registry name, and the names of its live workers."""
+
+    registries: Mapping[str, int]
+    workers: Sequence[str]
+
+
+class JobQueue(Protocol):
+    """The doorbell. It may lose, repeat or reorder; the row decides."""
+
+    def ring(self, job_id: JobId) -> None:
+        """Asks that a worker look at this job. Returns at once, never raises and never waits for a server."""
+        ...
+
+    async def head(self) -> JobId | None:
+        """The id that is taken next, or None when nothing is queued. Raises Unavailable."""
+        ...
+
+    async def report(self) -> QueueReport:
+        """Counts and workers, without side effects on the queue. Raises Unavailable."""
+        ...
+
+
+class Watch(Protocol):
+    """One watcher's ear."""
+
+    async def wait(self, timeout: timedelta) -> bool:
+        """True as soon as the job may have changed since the last call, False after `timeout`. May wake for nothing."""
+        ...
+
+
+class JobFeed(Protocol):
+    """Tells watchers in any process that a job may have changed."""
+
+    def tell(self, job_id: JobId) -> None:
+        """Hints that the job changed. Returns at once and never raises; the hint may be lost."""
+        ...
+
+    def watch(self, job_id: JobId) -> AbstractAsyncContextManager[Watch]:
+        """An ear that hears every change, hint or no hint, within about a second."""
+        ...
+
+
+class StoredContent(Protocol):
+    """An open stored file."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        ...
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to, not including, `stop`."""
+        ...
+
+
+class FileStore(Protocol):
+    """The bytes that were handed in, one file per job, named by the job's id and nothing else."""
+
+    async def save(self, job_id: JobId, filename: str, chunks: AsyncIterator[bytes], max_size: int) -> FileUploadInfo:
+        """Takes the bytes as they come, in constant memory, and makes them durable: file and directory entry survive
+        a power cut when this returns. `filename` is kept as data, cleaned by `app.domain.filenames`.
+
+        Raises TooLarge as soon as more than `max_size` bytes came, Malformed for an empty file, DiskFull when there is
+        no room, and whatever `chunks` raises. Nothing is left behind then.
+        """
+        ...
+
+    async def link(self, job_id: JobId, of: JobId) -> None:
+        """Gives `job_id` the same bytes as `of`, durably. Removing one keeps the other. Raises FileGone."""
+        ...
+
+    def open(self, job_id: JobId) -> AbstractAsyncContextManager[StoredContent]:
+        """The stored bytes; a reader that is open survives a removal. Raises FileGone."""
+        ...
+
+    async def remove(self, job_id: JobId) -> None:
+        """Removes the bytes. Removing what is not there is no error."""
+        ...
+
+    async def orphans(self, older_than: timedelta) -> list[JobId]:
+        """Ids of stored files at least this old, for the caller to compare with the jobs; removes unfinished
+        uploads of that age by itself."""
+        ...
+
+    async def check(self) -> int:
+        """Free bytes. Raises Unavailable when the store cannot be written."""
+        ...
+
+
+class Runner(Protocol):
+    """Does a running job."""
+
+    async def run(self, job: Job) -> Event:
+        """Does the job, or hands it over, and returns what happened. Raises DeliveryTrouble when the far side did not
+        take it. May be cancelled at any await; what it sent stays sent."""
+        ...
+
+    async def ask(self, job: Job) -> Event | None:
+        """How the far side says an overdue job stands: Failed, or Noted when it is still at it, or None when it
+        cannot be asked. Never raises."""
+        ...
+
+    async def stop(self, job: Job) -> None:
+        """Asks the far side to stop a cancelled job, if it can be asked. Never raises."""
+        ...
+
+
+class Notifier(Protocol):
+    """Tells the operator's address that a job ended."""
+
+    async def tell(self, job: Job, at: datetime) -> None:
+        """Delivers one signed notice. Raises DeliveryTrouble."""
+        ...

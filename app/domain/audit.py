@@ -143,7 +143,9 @@ def verify(job: Job | None, job_id: JobId, events: Iterable[AuditEvent]) -> Find
     if job is None:
         return Finding(job_id, None, "row missing", "there are audit lines, but no job")
     if job.version != expected - 1 or job.head != head:
-        return Finding(job_id, expected, "truncated", f"the row is at version {job.version}, the lines end at {expected - 1}")
+        return Finding(
+            job_id, expected, "truncated", f"the row is at version {job.version}, the lines end at {expected - 1}"
+        )
     if job.salt is None and not erased:
         return Finding(job_id, None, "detail changed", "the details are gone, but no line says that the job was erased")
     return next(_row_differences(job, status, folded), None)

@@ -13,7 +13,9 @@ def clean_filename(name: str) -> str:
     """The last path part in NFC without control, bidi and unpaired surrogate characters, at most 255 characters
     (the extension survives the cut); `unnamed` when nothing is left."""
     last = name.replace("\\", "/").rpartition("/")[2]
-    kept = "".join(char for char in last if char not in _BIDI and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp"))
+    kept = "".join(
+        char for char in last if char not in _BIDI and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
+    )
     kept = unicodedata.normalize("NFC", kept).strip()
     if kept in ("", ".", ".."):
         return "unnamed"

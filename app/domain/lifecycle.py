@@ -243,8 +243,8 @@ def _progressed(job: Job, event: Progressed, at: datetime) -> Job:
 def _noted(job: Job, kind: NoteKind, due_in: timedelta | None, at: datetime) -> Job:
     if kind is NoteKind.CALLBACK:
         return replace(job, notes=job.notes + 1)
-    if kind is NoteKind.FILE_REMOVED:
-        return replace(job, file_removed_at=at)
+    if kind in (NoteKind.FILE_REMOVED, NoteKind.ERASED):
+        return replace(job, file_removed_at=job.file_removed_at or (at if job.file else None))
     if due_in is not None and job.status is WAITING:
         return replace(job, due_at=at + due_in)
     return job
@@ -338,7 +338,9 @@ def _answer_due(job: Job, periods: Periods, at: datetime, jitter: float) -> Even
         delay = retry_delay(job.trouble.count, periods, jitter)
         if delay is not None:
             return Postponed(delay=delay)
-        error = JobError(type="delivery_no_answer", detail=f"no answer and no callback (tried {_times(job.trouble.count)})")
+        error = JobError(
+            type="delivery_no_answer", detail=f"no answer and no callback (tried {_times(job.trouble.count)})"
+        )
         return Failed(error=error)
     if left <= timedelta():
         error = JobError(type="callback_deadline", detail="the workflow did not report a result in time")

@@ -12,7 +12,7 @@ from uuid import UUID
 
 JobId = NewType("JobId", UUID)
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 class JobStatus(StrEnum):

@@ -58,11 +58,23 @@ class JobLogStore(Protocol):
 class JobAgenda(Protocol):
     """When someone must look at which job."""
 
-    async def due(self, at: datetime, limit: int, *, new_before: datetime | None, without: Collection[JobId] = ()) -> list[Job]:
-        """At most `limit` unfinished jobs with `due_at <= at`, the longest due first, none of `without`.
+    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[Job]:
+        """At most `limit` processing or waiting jobs of these workflows with `due_at <= at`, the longest due first."""
+        ...
 
-        Of the jobs that are queued and were never started (attempt 0), for which a doorbell may be on its way, only
-        those created before `new_before`; None leaves them all out.
+    async def startable(
+        self,
+        at: datetime,
+        limit: int,
+        workflows: Collection[str],
+        *,
+        new_before: datetime | None,
+        without: Collection[JobId] = (),
+    ) -> list[Job]:
+        """At most `limit` queued jobs of these workflows with `due_at <= at`, the longest due first, none of `without`.
+
+        Of those that were never started (attempt 0), for which a doorbell may be on its way, only the ones created
+        before `new_before`; None leaves them all out.
         """
         ...
 
@@ -126,7 +138,12 @@ class JobSearch(Protocol):
     """Looking at many jobs."""
 
     async def page(
-        self, *, status: JobStatus | None = None, workflow: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        status: JobStatus | None = None,
+        workflow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> JobPage:
         """Newest first by id; the cost does not grow with depth. Raises Invalid for a cursor that is not ours."""
         ...
@@ -175,8 +192,8 @@ class JobQueue(Protocol):
 class Watch(Protocol):
     """One watcher's ear."""
 
-    async def wait(self, timeout: timedelta) -> bool:
-        """True as soon as the job may have changed since the last call, False after `timeout`. May wake for nothing."""
+    async def wait(self, patience: timedelta) -> bool:
+        """True as soon as the job may have changed since the last call, False after `patience`. May wake for nothing."""
         ...
 
 

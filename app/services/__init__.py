@@ -1,0 +1,56 @@
+"""The use cases, and the bundle of everything that an entry point holds."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.domain.protocols import FileStore, JobFeed, JobLogStore, JobQueue, JobSearch
+from app.domain.signing import Capabilities
+from app.domain.workflow import Workflow
+from app.services.housekeeping import Housekeeping
+from app.services.notices import NoticeService
+from app.services.task_service import TaskService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadLimits:
+    """What one upload may cost: sizes in bytes, `min_rate` in bytes per second averaged over `rate_window`."""
+
+    max_size: int
+    max_concurrent: int
+    min_rate: int
+    rate_window: timedelta
+    idle_timeout: timedelta
+    max_field: int = 64 * 1024
+    max_parts: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Built once per process by `app.bootstrap`, handed to whoever serves.
+
+    `api_keys` maps client names to keys; `clock` is the database's time; `dashboard` is an ASGI application that must
+    be put behind authentication, or None.
+    """
+
+    tasks: TaskService
+    notices: NoticeService | None
+    housekeeping: Housekeeping
+    log: JobLogStore
+    search: JobSearch
+    queue: JobQueue
+    feed: JobFeed
+    files: FileStore
+    workflows: Mapping[str, Workflow]
+    capabilities: Capabilities
+    api_keys: Mapping[str, str]
+    callback_secrets: tuple[bytes, ...]
+    clock: Callable[[], datetime]
+    link_ttl: timedelta
+    public_url: str
+    upload: UploadLimits
+    database_check: Callable[[], Awaitable[None]]
+    dashboard: Any = None

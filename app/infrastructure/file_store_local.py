@@ -1,0 +1,228 @@
+"""Files in a local folder, durable when saved: written, fsynced, renamed, and the folder fsynced, in this order.
+
+A rename is durable only when its folder is synced, and a synced folder is worth nothing without the synced file.
+An fsync that fails is final: the kernel may have dropped the pages, and a second fsync would say yes to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+from app.domain.errors import DiskFull, FileGone, Malformed, TooLarge, Unavailable
+from app.domain.filenames import clean_filename
+from app.domain.models import FileUploadInfo, JobId
+from app.domain.protocols import StoredContent
+from app.infrastructure.media_type import HEAD, media_type
+
+T = TypeVar("T")
+PIECE = 256 * 1024  # bytes that go to the writing thread at a time
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class LocalFileStore:
+    """Keeps files under `root`: `incoming/` for what is being received, `stored/xx/<job id>` for the rest.
+
+    `min_free` bytes are always left to the disk's other users.
+    """
+
+    def __init__(self, root: Path, min_free: int, threads: int = 8) -> None:
+        self._incoming, self._stored, self._min_free = root / "incoming", root / "stored", min_free
+        self._pool = ThreadPoolExecutor(threads, "files")
+        for folder in (self._incoming, self._stored):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    async def save(self, job_id: JobId, filename: str, chunks: AsyncIterator[bytes], max_size: int) -> FileUploadInfo:
+        if self._free() < self._min_free:
+            raise DiskFull("there is too little room left to take files", timedelta(minutes=1))
+        upload = _Upload(self._incoming / secrets.token_hex(16))
+        last = b""
+        try:
+            async for piece in _pieces(chunks, max_size):
+                if len(piece) < PIECE:
+                    last = piece  # written together with the fsync: one thread hop for a small file
+                else:
+                    await self._call(upload.write, piece)
+            if not (upload.size or last):
+                raise Malformed("the file is empty")
+            await self._call(upload.publish, self._path(job_id), last)
+        except BaseException:
+            upload.discard()
+            raise
+        return FileUploadInfo(
+            filename=clean_filename(filename),
+            size=upload.size,
+            sha256=upload.digest.hexdigest(),
+            media_type=media_type(upload.head),
+        )
+
+    async def link(self, job_id: JobId, of: JobId) -> None:
+        def link() -> None:
+            source, target = self._path(of), self._path(job_id)
+            target.parent.mkdir(exist_ok=True, mode=0o700)
+            os.link(source, target)
+            _sync_folder(target.parent)
+            _sync_folder(self._stored)
+
+        await self._call(link)
+
+    @asynccontextmanager
+    async def open(self, job_id: JobId) -> AsyncIterator[StoredContent]:
+        descriptor = await self._call(os.open, self._path(job_id), os.O_RDONLY)
+        try:
+            yield _Content(descriptor, os.fstat(descriptor).st_size, self)
+        finally:
+            os.close(descriptor)
+
+    async def remove(self, job_id: JobId) -> None:
+        path = self._path(job_id)
+
+        def remove() -> None:
+            with suppress(FileNotFoundError):
+                path.unlink()
+                _sync_folder(path.parent)
+
+        await self._call(remove)
+
+    async def orphans(self, older_than: timedelta) -> list[JobId]:
+        return await self._call(lambda: list(self._old(time.time() - older_than.total_seconds())))
+
+    async def check(self) -> int:
+        def probe() -> None:
+            upload = _Upload(self._incoming / secrets.token_hex(16))
+            try:
+                upload.write(b"probe")
+            finally:
+                upload.discard()
+
+        await self._call(probe)
+        return self._free()
+
+    def close(self) -> None:
+        """Waits for writes that were begun."""
+        self._pool.shutdown()
+
+    def _old(self, before: float) -> Iterator[JobId]:
+        for path in self._incoming.iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+        for path in self._stored.glob("*/*"):
+            with suppress(FileNotFoundError, ValueError):
+                if path.stat().st_ctime < before:  # ctime: a link made for a retry is young, its bytes are old
+                    yield JobId(UUID(path.name))
+
+    def _free(self) -> int:
+        usage = os.statvfs(self._stored)
+        return usage.f_bavail * usage.f_frsize
+
+    def _path(self, job_id: JobId) -> Path:
+        return self._stored / job_id.hex[-2:] / str(job_id)
+
+    async def _call(self, work: Callable[..., T], *args: object) -> T:
+        """Runs blocking work in a thread, to its end even when the caller is cancelled, and translates its errors."""
+        running = asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            raise
+        except FileNotFoundError as error:
+            raise FileGone("the file is no longer kept") from error
+        except OSError as error:
+            if error.errno in FULL:
+                raise DiskFull("the disk is full", timedelta(minutes=1)) from error
+            raise Unavailable(f"the file store failed: {os.strerror(error.errno or 0)}") from error
+
+
+class _Upload:
+    """One file being received. `write` and `publish` block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.size, self.head, self.digest = path, 0, b"", hashlib.sha256()
+        self._descriptor = -1
+
+    def write(self, piece: bytes) -> None:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self.size += len(piece)
+        if len(self.head) < HEAD:
+            self.head += piece[: HEAD - len(self.head)]
+        self.digest.update(piece)
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def publish(self, target: Path, last: bytes) -> None:
+        if last:
+            self.write(last)
+        os.fsync(self._descriptor)
+        self._close()
+        fresh = not target.parent.exists()
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        self.path.rename(target)
+        self.path = target
+        _sync_folder(target.parent)
+        if fresh:
+            _sync_folder(target.parent.parent)
+
+    def discard(self) -> None:
+        self._close()
+        self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class _Content:
+    """An open file; reads by position, so several readers may share it."""
+
+    def __init__(self, descriptor: int, size: int, store: LocalFileStore) -> None:
+        self._descriptor, self.size, self._store = descriptor, size, store
+
+    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        end = self.size if stop is None else min(stop, self.size)
+        while start < end:
+            piece = await self._store._call(os.pread, self._descriptor, min(PIECE, end - start), start)  # noqa: SLF001
+            if not piece:
+                raise FileGone("the stored file is shorter than it was")
+            start += len(piece)
+            yield piece
+
+
+async def _pieces(chunks: AsyncIterator[bytes], max_size: int) -> AsyncIterator[bytes]:
+    """The same bytes in pieces of at least PIECE, but for the last. Raises TooLarge at the byte that is too many."""
+    waiting: list[bytes] = []
+    size = total = 0
+    async for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        total += len(chunk)
+        if total > max_size:
+            raise TooLarge(f"the file is larger than {max_size} bytes")
+        if size >= PIECE:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if size:
+        yield b"".join(waiting)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,49 @@
+"""Tells the operator's address about every job that ended, at least once, by the delivery schedule."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime
+
+from app.domain import lifecycle
+from app.domain.errors import DeliveryTrouble, JobNotFound
+from app.domain.lifecycle import Periods
+from app.domain.protocols import JobLogStore, Notice, NoticeBox, Notifier
+
+logger = logging.getLogger(__name__)
+BATCH = 20
+
+
+class NoticeService:
+    """Works through the notice box. Any number of processes may do so at once; each notice is taken by one."""
+
+    def __init__(
+        self, box: NoticeBox, log: JobLogStore, notifier: Notifier, clock: Callable[[], datetime], periods: Periods
+    ) -> None:
+        self._box, self._log, self._notifier, self._clock, self._periods = box, log, notifier, clock, periods
+
+    async def sweep(self) -> int:
+        """Tells what is due; returns how many notices were looked at."""
+        notices = await self._box.due(self._clock(), BATCH)
+        for notice in notices:
+            await self._tell(notice)
+        return len(notices)
+
+    async def _tell(self, notice: Notice) -> None:
+        delay = lifecycle.retry_delay(notice.tries + 1, self._periods, random.uniform(-1, 1))  # noqa: S311 - jitter
+        if delay is None:
+            logger.error("notice given up", extra={"job_id": str(notice.job_id), "tries": notice.tries})
+            await self._box.done(notice)
+            return
+        if not await self._box.take(notice, self._clock() + delay):
+            return
+        try:
+            await self._notifier.tell(await self._log.get(notice.job_id), self._clock())
+        except DeliveryTrouble as trouble:
+            logger.warning("notice not taken: %s", trouble, extra={"job_id": str(notice.job_id)})
+            return
+        except JobNotFound:
+            pass
+        await self._box.done(notice)

@@ -1,0 +1,75 @@
+"""How many jobs may run at a time in this worker: per workflow, and alone where a job is suspected of killing workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+
+class NoRoom(Exception):  # noqa: N818 - the condition itself, as everywhere
+    """So many of this workflow's jobs wait here already that other workflows would get no turn."""
+
+
+class Slots:
+    """`in_flight` bounds what runs of each workflow; whatever waits for a slot stays within what leaves every other
+    workflow its own slots out of `concurrency`."""
+
+    def __init__(self, in_flight: Mapping[str, int], concurrency: int) -> None:
+        total = sum(in_flight.values())
+        self._room = {name: max(own, concurrency - (total - own)) for name, own in in_flight.items()}
+        self._slots = {name: asyncio.Semaphore(own) for name, own in in_flight.items()}
+        self._held: Counter[str] = Counter()
+        self._running = 0
+        self._alone = False
+        self._solo = asyncio.Lock()
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @asynccontextmanager
+    async def hold(self, workflow: str, *, alone: bool) -> AsyncIterator[None]:
+        """Waits for a slot and keeps it. With `alone`, nothing else of this worker runs meanwhile. Raises NoRoom."""
+        if self._held[workflow] >= self._room[workflow]:
+            raise NoRoom(workflow)
+        self._held[workflow] += 1
+        try:
+            async with self._slots[workflow], self._turn(alone):
+                yield
+        finally:
+            self._held[workflow] -= 1
+
+    @asynccontextmanager
+    async def _turn(self, alone: bool) -> AsyncIterator[None]:
+        if alone:
+            async with self._solo, self._only_one():
+                yield
+            return
+        await self._until(lambda: not self._alone)
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._wake()
+
+    @asynccontextmanager
+    async def _only_one(self) -> AsyncIterator[None]:
+        self._alone = True  # from here on nobody else starts, so the wait for those who run is bounded
+        try:
+            await self._until(lambda: self._running == 0)
+            yield
+        finally:
+            self._alone = False
+            self._wake()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

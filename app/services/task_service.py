@@ -1,0 +1,350 @@
+"""One job from upload to result: submit, run, callback, cancel, retry, erase, sweep."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from app.core.metrics import ATTEMPTS, CALLBACK_AGE
+from app.domain import audit, lifecycle
+from app.domain.errors import (
+    DeliveryTrouble,
+    DiskFull,
+    DuplicateJob,
+    FieldProblem,
+    FileGone,
+    IdempotencyKeyReused,
+    IllegalTransition,
+    JobHasEnded,
+    JobNotRetryable,
+    OverQuota,
+    Race,
+    StaleJob,
+    Unavailable,
+)
+from app.domain.lifecycle import Cancelled, Delivered, Event, Noted, NoteKind, Periods, Started, TroubleKind
+from app.domain.models import FilePart, Job, JobId, JobStatus, ParamPart, new_job_id
+from app.domain.protocols import FileStore, JobAgenda, JobFeed, JobLogStore, JobQueue, JobSearch, Runner
+from app.domain.workflow import Workflow
+from app.services.callbacks import Answer, Callback, Reading, read_callback
+from app.services.intake import Intake
+from app.services.leases import Hold, LeaseKeeper
+from app.services.slots import NoRoom, Slots
+
+__all__ = ["Answer", "Callback", "Submitted", "TaskService"]
+
+SWEEP_BATCH = 200
+REPORT_RETRY = timedelta(milliseconds=200)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """The job that answers a submission; `replayed` when it was there already."""
+
+    job: Job
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the service works with."""
+
+    log: JobLogStore
+    agenda: JobAgenda
+    search: JobSearch
+    queue: JobQueue
+    feed: JobFeed
+    files: FileStore
+    workflows: Mapping[str, Workflow]
+    runners: Mapping[str, Runner]
+    clock: Callable[[], datetime]
+
+
+class TaskService:
+    """The use cases. Every change goes one way: read, `advance`, `record`; when somebody was faster, again.
+
+    `max_size` bounds any file in bytes, `max_open_jobs` the unfinished jobs of one client (0: no bound).
+    """
+
+    def __init__(
+        self, ports: Ports, *, leases: LeaseKeeper, slots: Slots, max_size: int, max_open_jobs: int = 0
+    ) -> None:
+        self._ports = ports
+        self._log, self._clock = ports.log, ports.clock
+        self._leases, self._slots = leases, slots
+        self._max_size, self._max_open_jobs = max_size, max_open_jobs
+        self._background: set[asyncio.Task[None]] = set()
+        self._asking: set[JobId] = set()
+
+    async def submit(
+        self, client: str, parts: AsyncIterator[ParamPart | FilePart], idempotency_key: str | None
+    ) -> Submitted:
+        """Makes a durable job of what is handed in. When this returns, the job survives whatever dies next.
+
+        The parameter `workflow` chooses the workflow. Raises Malformed, TooLarge, UnsupportedMediaType, Invalid,
+        IdempotencyKeyReused, OverQuota, DiskFull, StoreUnavailable; nothing is kept then.
+        """
+        await self._admit(client)
+        now = self._clock()
+        intake = Intake(new_job_id(now), self._ports.files, self._ports.workflows, self._max_size)
+        workflow = await intake.receive(parts)
+        draft = Job(
+            job_id=intake.job_id,
+            client=client,
+            workflow=workflow.name,
+            file=intake.file,
+            params=intake.params,
+            idempotency_key=idempotency_key,
+            fingerprint=_fingerprint(workflow.name, intake),
+            created_at=now,
+            due_at=now,
+            salt=os.urandom(16).hex(),
+        )
+        return await self._add(draft)
+
+    async def retry(self, client: str, job_id: JobId) -> Submitted:
+        """A new job with the same file and parameters; while an earlier retry is unfinished, that one.
+
+        Raises JobNotFound, JobNotRetryable, FileGone, OverQuota, StoreUnavailable.
+        """
+        old = await self._log.get(job_id)
+        if old.status not in (JobStatus.FAILURE, JobStatus.CANCELLED):
+            raise JobNotRetryable(f"the job is {old.status}; only failure and cancelled can be retried")
+        if old.salt is None or old.file_removed_at is not None:
+            raise FileGone("what was handed in is no longer kept")
+        await self._admit(client)
+        now = self._clock()
+        draft = Job(
+            job_id=new_job_id(now),
+            client=client,
+            workflow=old.workflow,
+            file=old.file,
+            params=old.params,
+            subject=old.subject,
+            created_at=now,
+            due_at=now,
+            retry_of=job_id,
+            salt=os.urandom(16).hex(),
+        )
+        if old.file is not None:
+            await self._ports.files.link(draft.job_id, of=job_id)
+        return await self._add(draft)
+
+    async def _admit(self, client: str) -> None:
+        if self._max_open_jobs and await self._ports.search.unfinished(client) >= self._max_open_jobs:
+            raise OverQuota(f"{self._max_open_jobs} unfinished jobs are the most for one client", timedelta(seconds=30))
+
+    async def _add(self, draft: Job) -> Submitted:
+        job, line = lifecycle.accept(draft, draft.created_at)
+        try:
+            await self._log.add(job, line)
+        except DuplicateJob as taken:
+            await self._ports.files.remove(draft.job_id)
+            return await self._instead(draft, JobId(taken.job_id))
+        except DiskFull:
+            await self._ports.files.remove(draft.job_id)
+            raise  # any other failure leaves the outcome open: the file stays until the sweep finds that no row names it
+        self._ports.queue.ring(job.job_id)
+        return Submitted(job=job, replayed=False)
+
+    async def _instead(self, draft: Job, holder: JobId) -> Submitted:
+        job = await self._log.get(holder)
+        same_key = draft.idempotency_key is not None and job.idempotency_key == draft.idempotency_key
+        if same_key and job.fingerprint != draft.fingerprint:
+            message = "this key was used for a job with other content"
+            raise IdempotencyKeyReused(message, [FieldProblem("Idempotency-Key", message)])
+        return Submitted(job=job, replayed=True)
+
+    async def run(self, job_id: JobId) -> str:
+        """Runs a job that a doorbell or the sweep named, if it is still to be run; says in a word how that went.
+
+        Raises JobNotFound and Unavailable. When cancelled, the job is left in doubt, not lost.
+        """
+        job = await self._log.get(job_id)
+        if job.workflow not in self._ports.workflows:
+            return "of an unknown workflow"
+        try:
+            async with self._slots.hold(job.workflow, alone=job.lost_leases >= lifecycle.MOST_LOST_LEASES - 1):
+                job = await self._change(job_id, Started(lease=self._periods(job).lease))
+                async with self._leases.hold(job) as hold:
+                    return await self._attempt(job, hold)
+        except NoRoom:
+            return "left for later"
+        except Race:
+            return "taken"
+
+    async def _attempt(self, job: Job, hold: Hold) -> str:
+        try:
+            try:
+                event = await self._ports.runners[job.workflow].run(job)
+            except DeliveryTrouble as trouble:
+                event = self._after(job, trouble)
+            return await self._report(job, event)
+        except asyncio.CancelledError:
+            if hold.lost:
+                return "lost"
+            doubt = DeliveryTrouble(TroubleKind.NO_ANSWER, "the worker was stopped in the middle of the delivery")
+            await asyncio.shield(self._report(job, self._after(job, doubt)))
+            raise
+
+    def _after(self, job: Job, trouble: DeliveryTrouble) -> Event:
+        return lifecycle.after_trouble(job, trouble, self._periods(job), self._clock(), _jitter())
+
+    def _periods(self, job: Job) -> Periods:
+        workflow = self._ports.workflows.get(job.workflow)
+        return workflow.periods if workflow else Periods()  # taken out of the configuration, yet it may still call back
+
+    async def _report(self, job: Job, event: Event) -> str:
+        """Records what became of an attempt; the lease goes on meanwhile, so a database that is away is waited for."""
+        outcome = type(event).__name__
+        while True:
+            try:
+                await self._change(job.job_id, event)
+            except Unavailable:
+                await asyncio.sleep(REPORT_RETRY.total_seconds())
+                continue
+            except Race:
+                outcome = "late"
+                await self._stop_cancelled(job.job_id, event)
+            ATTEMPTS.labels(workflow=job.workflow, outcome=outcome).inc()
+            return outcome
+
+    async def _stop_cancelled(self, job_id: JobId, event: Event) -> None:
+        job = await self._log.get(job_id)
+        if job.status is JobStatus.CANCELLED and isinstance(event, Delivered) and event.execution_id:
+            await self._stop(replace(job, execution_id=event.execution_id))
+
+    async def _stop(self, job: Job) -> None:
+        if runner := self._ports.runners.get(job.workflow):
+            await runner.stop(job)
+
+    async def _change(self, job_id: JobId, event: Event) -> Job:
+        """Applies one event. Raises IllegalTransition, StaleAttempt, NotDue, JobNotFound, Unavailable."""
+        while True:
+            job = await self._log.get(job_id)
+            try:
+                return await self._record(job, event)
+            except StaleJob:
+                continue
+
+    async def _record(self, job: Job, event: Event) -> Job:
+        changed, line = lifecycle.advance(job, event, self._clock())
+        await self._log.record(changed, line)
+        self._ports.feed.tell(job.job_id)
+        return changed
+
+    async def callback(self, job_id: JobId, callback: Callback) -> Answer:
+        """Applies what the workflow reports. Authentic and well-formed is presumed; late, repeated or contradicting
+        reports are noted as evidence and change nothing. Raises JobNotFound, StoreUnavailable."""
+        while True:
+            job = await self._log.get(job_id)
+            reading = read_callback(job, callback, self._periods(job))
+            try:
+                return await self._apply(job, reading)
+            except StaleJob:
+                continue
+
+    async def _apply(self, job: Job, reading: Reading) -> Answer:
+        if reading.reason is None and job.delivered_at is not None:
+            age = self._clock() - job.delivered_at
+            CALLBACK_AGE.labels(workflow=job.workflow).observe(max(age.total_seconds(), 0))
+        for event in reading.events:
+            job = await self._record(job, event)
+        return Answer(applied=reading.reason is None, reason=reading.reason, job=job)
+
+    async def cancel(self, job_id: JobId) -> Job:
+        """Ends an unfinished job, and asks the far side to stop it. Raises JobNotFound, JobHasEnded."""
+        try:
+            job = await self._change(job_id, Cancelled())
+        except IllegalTransition as error:
+            raise JobHasEnded("the job has ended already") from error
+        self._spawn(self._stop(job))
+        return job
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def erase(self, job_id: JobId) -> Job:
+        """Removes the bytes and everything personal; cancels the job first if it is unfinished. The chain stays whole.
+
+        Raises JobNotFound, StoreUnavailable. Erasing twice is no error.
+        """
+        if not (await self._log.get(job_id)).status.ended:
+            await self.cancel(job_id)
+        await self._ports.files.remove(job_id)  # first: a crash in between leaves a job that can be erased again
+        while True:
+            job = await self._log.get(job_id)
+            if job.salt is None:
+                return job
+            erased, line = lifecycle.advance(job, Noted(kind=NoteKind.ERASED), self._clock())
+            try:
+                await self._log.erase(erased, line)
+            except StaleJob:
+                continue
+            self._ports.feed.tell(job_id)
+            return await self._log.get(job_id)
+
+    async def sweep(self, free: int, new_before: datetime | None, without: Collection[JobId] = ()) -> list[JobId]:
+        """Deals with what is due: ends or requeues lost leases and overdue answers, and returns at most `free` jobs to
+        be run now.
+
+        `new_before`: queued jobs that no worker has had yet, for which a doorbell may be on its way, are returned
+        only if they were created before it. Raises Unavailable.
+        """
+        now, known = self._clock(), self._ports.workflows.keys()
+        due = await self._ports.agenda.due(now, SWEEP_BATCH, known)
+        await asyncio.gather(*(self._settle(job) for job in due if job.job_id not in self._asking))
+        if free <= 0:
+            return []
+        agenda = self._ports.agenda
+        ready = await agenda.startable(now, free, known, new_before=new_before, without=without)
+        return [job.job_id for job in ready]
+
+    async def _settle(self, job: Job) -> None:
+        event = lifecycle.due(job, self._periods(job), self._clock(), _jitter())
+        if isinstance(event, Noted):
+            self._asking.add(job.job_id)  # the far side may be slow to answer; the sweep goes on
+            self._spawn(self._ask(job, event))
+        elif event is not None:
+            await self._settled(job, event)
+
+    async def _settled(self, job: Job, event: Event) -> None:
+        with suppress(Race):  # somebody else saw to it
+            await self._record(job, event)
+            ATTEMPTS.labels(workflow=job.workflow, outcome=f"swept {type(event).__name__}").inc()
+
+    async def _ask(self, job: Job, overdue: Noted) -> None:
+        try:
+            answer = await self._ports.runners[job.workflow].ask(job) or overdue
+            await self._settled(job, replace(answer, due_in=overdue.due_in) if isinstance(answer, Noted) else answer)
+        except Unavailable:
+            return  # still due; the next sweep asks again
+        finally:
+            self._asking.discard(job.job_id)
+
+    async def close(self) -> None:
+        """Waits for what still runs in the background."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=10)
+        self._leases.close()
+
+
+def _fingerprint(workflow: str, intake: Intake) -> str:
+    content = {
+        "workflow": workflow,
+        "params": dict(intake.params),
+        "sha256": intake.file.sha256 if intake.file else None,
+    }
+    return hashlib.sha256(audit.canonical(content)).hexdigest()
+
+
+def _jitter() -> float:
+    return random.uniform(-1, 1)  # noqa: S311 - spreads retries, guards nothing

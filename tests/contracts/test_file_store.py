@@ -1,0 +1,178 @@
+"""What every FileStore promises."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import DiskFull, FileGone, Malformed, TooLarge
+from app.domain.models import JobId, new_job_id
+from app.domain.protocols import FileStore
+from app.infrastructure.file_store_local import PIECE, LocalFileStore
+from app.infrastructure.memory_file_store import MemoryFileStore
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde"
+LIMIT = 1 << 30
+
+
+@pytest.fixture(params=[LocalFileStore, MemoryFileStore])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileStore]:
+    if request.param is MemoryFileStore:
+        yield MemoryFileStore()
+        return
+    local = LocalFileStore(tmp_path, min_free=0)
+    yield local
+    local.close()
+
+
+def job_id() -> JobId:
+    return new_job_id(datetime.now(UTC))
+
+
+async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def content(store: FileStore, of: JobId, start: int = 0, stop: int | None = None) -> bytes:
+    async with store.open(of) as stored:
+        return b"".join([chunk async for chunk in stored.chunks(start, stop)])
+
+
+def left(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("size", [1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 17])
+async def test_the_bytes_come_back_as_they_were_with_size_and_digest(store: FileStore, size: int) -> None:
+    data, mine = os.urandom(size), job_id()
+    info = await store.save(mine, "a.bin", stream(data[: size // 3], data[size // 3 :]), LIMIT)
+    assert (info.size, info.sha256) == (size, hashlib.sha256(data).hexdigest())
+    assert await content(store, mine) == data
+
+
+async def test_the_media_type_is_found_from_the_content_not_from_the_name(store: FileStore) -> None:
+    info = await store.save(job_id(), "notes.txt", stream(PNG), LIMIT)
+    assert info.media_type == "image/png"
+
+
+async def test_the_file_name_is_data_and_never_a_path(store: FileStore, tmp_path: Path) -> None:
+    mine = job_id()
+    info = await store.save(mine, "../../etc/pass\0wd\u202e.txt", stream(b"x"), LIMIT)
+    assert info.filename == "passwd.txt"
+    assert all(path.name == str(mine) for path in left(tmp_path))
+
+
+async def test_one_byte_more_than_the_limit_is_too_large_and_leaves_nothing(store: FileStore, tmp_path: Path) -> None:
+    mine = job_id()
+    await store.save(job_id(), "a", stream(b"12345"), 5)
+    with pytest.raises(TooLarge):
+        await store.save(mine, "a", stream(b"123", b"456"), 5)
+    with pytest.raises(FileGone):
+        await content(store, mine)
+    assert len(left(tmp_path)) <= 1
+
+
+async def test_the_limit_ends_the_reading_early(store: FileStore) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1000
+            yield b"x" * 1000
+
+    with pytest.raises(TooLarge):
+        await store.save(job_id(), "a", endless(), 10_000)
+    assert read <= 11_000
+
+
+async def test_an_empty_file_is_refused_and_leaves_nothing(store: FileStore, tmp_path: Path) -> None:
+    with pytest.raises(Malformed):
+        await store.save(job_id(), "a", stream(b""), LIMIT)
+    assert left(tmp_path) == []
+
+
+async def test_whatever_the_sender_raises_comes_out_and_nothing_is_left(store: FileStore, tmp_path: Path) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * (PIECE + 1)
+        raise ConnectionResetError
+
+    mine = job_id()
+    with pytest.raises(ConnectionResetError):
+        await store.save(mine, "a", broken(), LIMIT)
+    with pytest.raises(FileGone):
+        await content(store, mine)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "expected"), [(0, None, b"abcdef"), (2, 4, b"cd"), (4, 99, b"ef"), (6, None, b"")]
+)
+async def test_a_part_can_be_read(store: FileStore, start: int, stop: int | None, expected: bytes) -> None:
+    mine = job_id()
+    await store.save(mine, "a", stream(b"abcdef"), LIMIT)
+    assert await content(store, mine, start, stop) == expected
+
+
+async def test_an_open_reader_survives_a_removal(store: FileStore) -> None:
+    mine = job_id()
+    await store.save(mine, "a", stream(b"abcdef"), LIMIT)
+    async with store.open(mine) as stored:
+        await store.remove(mine)
+        assert b"".join([chunk async for chunk in stored.chunks()]) == b"abcdef"
+        assert stored.size == 6
+    with pytest.raises(FileGone):
+        await content(store, mine)
+
+
+async def test_removing_what_is_not_there_is_no_error(store: FileStore) -> None:
+    await store.remove(job_id())
+
+
+async def test_a_link_has_the_same_bytes_and_outlives_the_original(store: FileStore) -> None:
+    first, second = job_id(), job_id()
+    await store.save(first, "a", stream(b"abc"), LIMIT)
+    await store.link(second, of=first)
+    await store.remove(first)
+    assert await content(store, second) == b"abc"
+
+
+async def test_what_was_removed_cannot_be_linked(store: FileStore) -> None:
+    with pytest.raises(FileGone):
+        await store.link(job_id(), of=job_id())
+
+
+async def test_orphans_are_told_by_age(store: FileStore) -> None:
+    mine = job_id()
+    await store.save(mine, "a", stream(b"abc"), LIMIT)
+    assert await store.orphans(timedelta(hours=1)) == []
+    assert await store.orphans(timedelta(seconds=-1)) == [mine]
+
+
+async def test_a_check_gives_the_free_bytes_and_leaves_nothing(store: FileStore, tmp_path: Path) -> None:
+    assert await store.check() > 0
+    assert left(tmp_path) == []
+
+
+async def test_unfinished_uploads_of_that_age_are_removed(tmp_path: Path) -> None:
+    store = LocalFileStore(tmp_path, min_free=0)
+    (tmp_path / "incoming" / "left-by-a-killed-process").write_bytes(b"half")
+    await store.orphans(timedelta(hours=1))
+    assert len(left(tmp_path)) == 1
+    await store.orphans(timedelta(seconds=-1))
+    assert left(tmp_path) == []
+    store.close()
+
+
+async def test_below_the_floor_of_free_space_nothing_is_taken(tmp_path: Path) -> None:
+    store = LocalFileStore(tmp_path, min_free=1 << 60)
+    with pytest.raises(DiskFull) as caught:
+        await store.save(job_id(), "a", stream(b"abc"), LIMIT)
+    assert caught.value.retry_after > timedelta()
+    store.close()

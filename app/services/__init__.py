@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from app.domain.protocols import FileStore, JobFeed, JobLogStore, JobQueue, JobSearch
+from app.domain.protocols import FileStore, JobAgenda, JobFeed, JobLogStore, JobQueue, JobSearch
 from app.domain.signing import Capabilities
 from app.domain.workflow import Workflow
+from app.services.clock import DatabaseClock
 from app.services.housekeeping import Housekeeping
 from app.services.notices import NoticeService
 from app.services.task_service import TaskService
@@ -40,6 +41,7 @@ class Services:
     notices: NoticeService | None
     housekeeping: Housekeeping
     log: JobLogStore
+    agenda: JobAgenda
     search: JobSearch
     queue: JobQueue
     feed: JobFeed
@@ -48,7 +50,7 @@ class Services:
     capabilities: Capabilities
     api_keys: Mapping[str, str]
     callback_secrets: tuple[bytes, ...]
-    clock: Callable[[], datetime]
+    clock: DatabaseClock
     link_ttl: timedelta
     public_url: str
     upload: UploadLimits

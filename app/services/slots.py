@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 
-class NoRoom(Exception):  # noqa: N818 - the condition itself, as everywhere
+class NoRoom(Exception):
     """So many of this workflow's jobs wait here already that other workflows would get no turn."""
 
 

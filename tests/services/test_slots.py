@@ -1,0 +1,90 @@
+"""How many jobs run at a time in one worker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.services.slots import NoRoom, Slots
+
+
+class Work:
+    """Counts who runs at the same time."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.slots, self.now, self.most, self.alone_with = slots, 0, 0, 0
+        self.go = asyncio.Event()
+
+    async def job(self, workflow: str = "a", *, alone: bool = False) -> None:
+        async with self.slots.hold(workflow, alone=alone):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            if alone:
+                self.alone_with = max(self.alone_with, self.now)
+            await self.go.wait()
+            await asyncio.sleep(0)
+            self.now -= 1
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_than_in_flight_of_one_workflow_run_at_a_time() -> None:
+    work = Work(Slots({"a": 2}, 100))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(work.job())
+        await settle()
+        work.go.set()
+    assert work.most == 2
+
+
+async def test_workflows_have_slots_of_their_own() -> None:
+    work = Work(Slots({"a": 1, "b": 1}, 100))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work.job("a"))
+        group.create_task(work.job("b"))
+        await settle()
+        assert work.now == 2
+        work.go.set()
+
+
+async def test_a_crowd_of_one_workflow_leaves_room_for_the_others() -> None:
+    work = Work(Slots({"a": 1, "b": 3}, 10))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(7):
+            group.create_task(work.job("a"))
+        await settle()
+        with pytest.raises(NoRoom):
+            await work.job("a")
+        work.go.set()
+        await work.job("b")
+    await work.job("a")
+
+
+async def test_a_suspected_job_runs_alone_and_the_others_wait_for_it() -> None:
+    work = Work(Slots({"a": 10}, 100))
+    async with asyncio.TaskGroup() as group:
+        for alone in (False, False, True, False, True):
+            group.create_task(work.job(alone=alone))
+        await settle()
+        assert work.now == 2
+        work.go.set()
+    assert work.alone_with == 1
+    assert work.now == 0
+
+
+async def test_a_cancelled_wait_takes_no_slot_and_blocks_nobody() -> None:
+    work = Work(Slots({"a": 2}, 100))
+    first = asyncio.create_task(work.job())
+    waiting = asyncio.create_task(work.job(alone=True))
+    await settle()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    work.go.set()
+    await asyncio.wait_for(work.job(), 1)
+    await first

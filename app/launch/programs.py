@@ -1,0 +1,74 @@
+"""Which programs make up a run, with the environment that each of them gets."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from app.core.settings import Settings
+from app.launch.child import Program
+from app.launch.claims import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+API_GRACE = timedelta(seconds=5)
+KILL_AFTER = timedelta(seconds=3)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What all of them get: ours, and a fresh folder for metrics that several processes share."""
+    metrics = settings.data_dir / "metrics"
+    metrics.mkdir(mode=0o700, exist_ok=True)
+    for old in metrics.glob("*.db"):  # figures of processes that are gone
+        old.unlink()
+    return {
+        **os.environ,
+        "AUTO_MIGRATE": "false",  # the launcher did, before it started anybody
+        "LOG_FORMAT": "json" if settings.log_format == "json" else "text",
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def queue(command: list[str], inherited: tuple[int, ...], variables: Mapping[str, str]) -> Program:
+    """The embedded Valkey."""
+    return Program(
+        name="queue", command=command, environment=variables, grace=timedelta(seconds=10), inherited=inherited
+    )
+
+
+def demo(settings: Settings, inherited: tuple[int, ...], variables: dict[str, str]) -> Program:
+    """The far side that stands in for a workflow; tells `variables`, and so API and worker, where it is."""
+    port = free_port()
+    token, signing = settings.n8n_webhook_token, settings.n8n_webhook_secret
+    variables |= {
+        "N8N_WEBHOOK_URL": f"http://127.0.0.1:{port}/webhook/demo",
+        "N8N_WEBHOOK_TOKEN": token.get_secret_value() if token else secrets.token_urlsafe(32),
+        "N8N_WEBHOOK_SECRET": ",".join(s.get_secret_value() for s in signing) or secrets.token_urlsafe(32),
+    }
+    command = [sys.executable, "-m", "demo.far_side"]
+    return Program(
+        name="demo", command=command, environment={**variables, "DEMO_PORT": str(port)}, inherited=inherited, cwd=ROOT
+    )
+
+
+def worker(settings: Settings, inherited: tuple[int, ...], variables: Mapping[str, str]) -> Program:
+    """The RQ worker; it may finish its deliveries before it ends."""
+    command = [sys.executable, str(ROOT / "rq_worker.py")]
+    grace = settings.drain_timeout + KILL_AFTER
+    return Program(name="worker", command=command, environment=variables, grace=grace, inherited=inherited, cwd=ROOT)
+
+
+def api(settings: Settings, inherited: tuple[int, ...], variables: Mapping[str, str]) -> Program:
+    """The web server."""
+    command = [
+        *(sys.executable, "-m", "uvicorn", "main:app", "--app-dir", str(ROOT)),
+        *("--host", settings.host, "--port", str(settings.port)),
+        *("--no-access-log", "--no-server-header", "--ws", "none", "--lifespan", "on"),
+        *("--timeout-graceful-shutdown", str(int(API_GRACE.total_seconds()))),
+    ]
+    grace = API_GRACE + KILL_AFTER
+    return Program(name="api", command=command, environment=variables, grace=grace, inherited=inherited, cwd=ROOT)

@@ -1,0 +1,46 @@
+"""The HTTP side: routes under /api/v1, health, metrics, the guarded dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.api.dashboard import GuardedDashboard, to_dashboard
+from app.api.middleware import Lingering, RequestContext
+from app.api.openapi import describe
+from app.api.problems import install_problems
+from app.api.v1 import act, callbacks, events, files, health, jobs, metrics, queue, workflows
+from app.api.v1.callback_payload import JobCallbackPayload
+from app.api.v1.submissions import UploadGate
+from app.services import Services
+
+
+def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]]) -> FastAPI:
+    """The application. It opens its services when it is started and closes them when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services() as services:
+            app.state.services, app.state.uploads = services, UploadGate()
+            yield
+
+    app = FastAPI(
+        title="Callslip",
+        version="1",
+        description="A durable front door for slow workflows.",
+        lifespan=lifespan,
+        docs_url=None,  # its assets would come from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for part in (jobs, act, files, events, callbacks, workflows, queue, health, metrics):
+        app.include_router(part.router)
+    app.add_api_route("/rq", to_dashboard, include_in_schema=False)
+    app.mount("/rq", GuardedDashboard())
+    install_problems(app)
+    describe(app, {"JobCallbackPayload": JobCallbackPayload})
+    app.add_middleware(Lingering)
+    app.add_middleware(RequestContext)
+    return app

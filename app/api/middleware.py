@@ -1,0 +1,183 @@
+"""What wraps every request, as plain ASGI: its id, figures, log line, headers, last resort, and a patient good-bye."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import problem
+from app.core.logging import bound
+from app.core.metrics import REQUEST_LATENCY, REQUESTS_IN_FLIGHT
+
+log = logging.getLogger(__name__)
+
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # links carry tokens
+    "X-Frame-Options": "DENY",
+}
+_API_HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What has been sent of the answer to one request."""
+
+    request_id: str
+    began: float
+    status: int = 0
+    route: str = ""
+
+
+class RequestContext:
+    """The outermost layer: nothing gets past it, neither an unknown error nor a cancellation."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(_request_id(scope), monotonic())
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _dress(message, scope, answer)
+                _measure(message, scope, answer)
+            await send(message)
+
+        REQUESTS_IN_FLIGHT.inc()
+        with bound(request_id=answer.request_id):
+            try:
+                await self._guarded(scope, receive, send_with_headers, answer)
+            finally:
+                REQUESTS_IN_FLIGHT.dec()
+                _log(scope, answer)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send, answer: _Answer) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:  # only a server that goes down cancels a request
+            if not answer.status:
+                detail = "the service is being stopped; nothing was kept"
+                await problem(scope["path"], 503, detail, headers={"Retry-After": "5"})(scope, receive, send)
+        except Exception:
+            log.exception("request_failed", extra={"method": scope["method"], "route": answer.route or _route(scope)})
+            if answer.status:
+                raise
+            detail = f"an error in the service, noted under the request id {answer.request_id}"
+            await problem(scope["path"], 500, detail)(scope, receive, send)
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _SANE_ID.fullmatch(given) else secrets.token_hex(12)
+
+
+def _dress(message: Message, scope: Scope, answer: _Answer) -> None:
+    headers = MutableHeaders(raw=message.setdefault("headers", []))
+    headers["X-Request-ID"] = answer.request_id
+    wanted = _HEADERS | _API_HEADERS if scope["path"].startswith("/api/") else _HEADERS
+    for name, value in wanted.items():
+        headers.setdefault(name, value)
+    message["headers"] = headers.raw
+
+
+def _measure(message: Message, scope: Scope, answer: _Answer) -> None:
+    answer.status, answer.route = message["status"], _route(scope)
+    labels = (_method(scope), answer.route, f"{answer.status // 100}xx")
+    REQUEST_LATENCY.labels(*labels).observe(monotonic() - answer.began)
+
+
+def _route(scope: MutableMapping[str, Any]) -> str:
+    # Templates only: a path would make a time series, and a log line, of everything that anyone ever asks for.
+    return str(getattr(scope.get("route"), "path_format", None) or getattr(scope.get("route"), "path", None) or "none")
+
+
+def _method(scope: Scope) -> str:
+    return (
+        scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"
+    )
+
+
+def _log(scope: Scope, answer: _Answer) -> None:
+    route = answer.route or _route(scope)
+    facts = {
+        "method": _method(scope),
+        "route": route,
+        "status": answer.status,
+        "milliseconds": round((monotonic() - answer.began) * 1000, 1),
+    }
+    level = logging.DEBUG if route.startswith(("/health", "/metrics")) else logging.INFO
+    log.log(level, "request", extra=facts)
+
+
+LINGER_BYTES = 256 * 1024 * 1024
+LINGER_FOR = 10.0
+LINGER_IDLE = 2.0
+
+
+class Lingering:
+    """Refusals reach a client that is still sending.
+
+    A server that closes while bytes are coming in makes the client's kernel throw the answer away. So a refusal that
+    comes before the end of the body says `Connection: close`, is sent whole, and then some of the body is read and
+    dropped before the response is declared complete.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http" or not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        pending, refused = True, False
+
+        async def watching_receive() -> Message:
+            nonlocal pending
+            message = await receive()
+            pending = message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def lingering_send(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and pending and message["status"] >= 400:
+                refused = True
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if not (last and refused):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            await _drain(watching_receive)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        async def _drain(receive: Receive) -> None:
+            left, until = LINGER_BYTES, monotonic() + LINGER_FOR
+            while pending and left > 0 and monotonic() < until:
+                try:
+                    async with asyncio.timeout(LINGER_IDLE):
+                        left -= len((await receive()).get("body", b""))
+                except TimeoutError:
+                    return
+
+        await self._app(scope, watching_receive, lingering_send)
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers

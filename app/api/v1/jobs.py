@@ -1,0 +1,71 @@
+"""Handing in and looking: submit, one job, many jobs, a job's history."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.api.auth import Client, JobIdInPath, Ours, client
+from app.api.openapi import PROBLEMS, SUBMISSION
+from app.api.v1 import schemas, views
+from app.api.v1.conditional import matches
+from app.api.v1.long_poll import job_after
+from app.api.v1.submissions import idempotency_key, submission_parts
+from app.domain.models import JobStatus
+from app.services import Services
+from app.services.task_service import Submitted
+
+router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], responses=PROBLEMS)
+
+
+def created(services: Services, submitted: Submitted) -> Response:
+    """202, where the job is, and whether it was there already."""
+    headers = {"Location": views.job_path(submitted.job)}
+    if submitted.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return schemas.json_response(views.job_created(services, submitted.job), 202, headers)
+
+
+@router.post("", status_code=202, response_model=schemas.JobCreationResponse, openapi_extra=SUBMISSION)
+async def submit(request: Request, client: Client, services: Ours) -> Response:
+    """Hand in a file, or parameters only. A 202 means: the bytes and the row are on disk."""
+    key = idempotency_key(request)
+    with request.app.state.uploads.passing(services.upload.max_concurrent):
+        parts = await submission_parts(request, services)
+        return created(services, await services.tasks.submit(client, parts, key))
+
+
+@router.get("/{job_id}", response_model=schemas.JobInfo, dependencies=[Depends(client)], responses={304: {}})
+async def look(
+    request: Request, job_id: JobIdInPath, services: Ours, wait: Annotated[float, Query(ge=0, le=60)] = 0
+) -> Response:
+    """The job as it stands; with `wait`, as soon as it differs from `If-None-Match`, or after so many seconds."""
+    known = request.headers.get("if-none-match")
+    job = await job_after(services, job_id, known, wait)
+    etag = views.job_etag(services, job)
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if known and matches(known, etag):
+        return Response(status_code=304, headers=headers)
+    return schemas.json_response(views.job_info(services, job), 200, headers)
+
+
+@router.get("", response_model=schemas.JobList, dependencies=[Depends(client)])
+async def page(
+    services: Ours,
+    status: JobStatus | None = None,
+    workflow: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
+) -> Response:
+    """Jobs, newest first."""
+    found = await services.search.page(status=status, workflow=workflow, limit=limit, cursor=cursor)
+    jobs = [views.job_info(services, job) for job in found.jobs]
+    return schemas.json_response(schemas.JobList.model_construct(jobs=jobs, next=found.next))
+
+
+@router.get("/{job_id}/history", response_model=schemas.History, dependencies=[Depends(client)])
+async def history(job_id: JobIdInPath, services: Ours) -> Response:
+    """Every line that was written about the job, in order."""
+    lines = [views.history_event(line) for line in await services.log.history(job_id)]
+    return schemas.json_response(schemas.History.model_construct(events=lines))

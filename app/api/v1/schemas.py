@@ -1,0 +1,146 @@
+"""What the API answers with: jobs, pages of jobs, histories. Every time in RFC 3339, UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field, PlainSerializer
+from starlette.responses import Response
+
+from app.domain.audit import timestamp
+from app.domain.models import JobStatus
+
+Time = Annotated[
+    datetime, PlainSerializer(timestamp, return_type=str), Field(json_schema_extra={"format": "date-time"})
+]
+
+
+class FileUploadInfo(BaseModel):
+    """The file that was handed in."""
+
+    filename: str
+    size: int
+    sha256: str
+    media_type: str
+
+
+class Links(BaseModel):
+    """Where to go from a job. `file` and `page` carry a token and open without a key; `file` is null without a file."""
+
+    self: str
+    events: str
+    history: str
+    file: str | None
+    page: str
+
+
+class JobCreationResponse(BaseModel):
+    """The ticket: bytes and row are on disk."""
+
+    job_id: UUID
+    status: JobStatus
+    workflow: str
+    created_at: Time
+    file: FileUploadInfo | None
+    links: Links
+
+
+class ProgressInfo(BaseModel):
+    """How far the work is."""
+
+    fraction: float | None
+    step: int | None
+    steps: int | None
+    message: str | None
+
+
+class ErrorInfo(BaseModel):
+    """Why a job failed."""
+
+    type: str
+    detail: str
+
+
+class TroubleInfo(BaseModel):
+    """Why the last tries failed."""
+
+    kind: str
+    since: Time
+    count: int
+
+
+class JobInfo(BaseModel):
+    """A job as it stands."""
+
+    job_id: UUID
+    workflow: str
+    status: JobStatus
+    overdue: bool
+    version: int
+    attempt: int
+    progress: ProgressInfo
+    file: FileUploadInfo | None
+    params: dict[str, Any]
+    created_at: Time
+    started_at: Time | None
+    delivered_at: Time | None
+    completed_at: Time | None
+    due_at: Time | None
+    result_message: str | None
+    notion_page_url: str | None
+    result: Any
+    error: ErrorInfo | None
+    trouble: TroubleInfo | None
+    execution_id: str | None
+    retry_of: UUID | None
+    links: Links
+
+
+class JobList(BaseModel):
+    """One page of jobs, newest first; `next` is the cursor of the page behind it."""
+
+    jobs: list[JobInfo]
+    next: str | None
+
+
+class HistoryEvent(BaseModel):
+    """One line of a job's history. `facts` and `commitment` are what `hash` covers beside the named members."""
+
+    version: int
+    at: Time
+    type: str
+    before: JobStatus | None
+    after: JobStatus
+    detail: dict[str, Any] | None
+    facts: dict[str, Any]
+    commitment: str | None
+    hash: str
+    prev_hash: str
+
+
+class History(BaseModel):
+    """All lines of a job, oldest first."""
+
+    events: list[HistoryEvent]
+
+
+class CallbackAnswer(BaseModel):
+    """Whether a callback changed the job, and why not."""
+
+    applied: bool
+    reason: str | None = None
+    job: JobInfo
+
+
+def json_response(body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """The model as a JSON response, serialised once."""
+    return Response(body.model_dump_json(), status, headers, "application/json")
+
+
+def answered(body: CallbackAnswer) -> Response:
+    """A callback's answer; it has a reason only where it was not applied."""
+    left_out = {"reason"} if body.reason is None else None
+    return Response(body.model_dump_json(exclude=left_out), media_type="application/json")

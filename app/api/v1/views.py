@@ -1,0 +1,115 @@
+"""How jobs and their history look to clients: domain values in, schemas out, with links and ETags."""
+
+from __future__ import annotations
+
+from app.api.v1 import schemas
+from app.domain import lifecycle
+from app.domain.lifecycle import Periods
+from app.domain.models import AuditEvent, FileUploadInfo, Job
+from app.domain.signing import Scope
+from app.services import Services
+
+_API = "/api/v1/jobs"
+
+
+def job_path(job: Job) -> str:
+    """Where the job is."""
+    return f"{_API}/{job.job_id}"
+
+
+def is_overdue(services: Services, job: Job) -> bool:
+    """Whether the job's callback should have come by now."""
+    return lifecycle.overdue(job, periods_of(services, job), services.clock())
+
+
+def periods_of(services: Services, job: Job) -> Periods:
+    """The periods of the job's workflow; the contract's where it was taken out of the configuration."""
+    workflow = services.workflows.get(job.workflow)
+    return workflow.periods if workflow else Periods()
+
+
+def job_etag(services: Services, job: Job) -> str:
+    """Changes with everything that can be seen: leases move `due_at` without a version, and time alone makes overdue."""
+    due = int(job.due_at.timestamp() * 1_000_000) if job.due_at else 0
+    return f'"{job.version}-{due:x}-{is_overdue(services, job):d}"'
+
+
+def links(services: Services, job: Job) -> schemas.Links:
+    """Where to go from a job; the tokens are the same each time."""
+    self, expires = job_path(job), job.created_at + services.link_ttl
+    grant = services.capabilities.grant
+    here = job.file is not None and job.file_removed_at is None
+    return schemas.Links(
+        self=self,
+        events=f"{self}/events",
+        history=f"{self}/history",
+        file=f"{self}/file?token={grant(Scope.FILE, job.job_id, expires)}" if here else None,
+        page=f"/jobs/{job.job_id}?token={grant(Scope.PAGE, job.job_id, expires)}",
+    )
+
+
+def job_created(services: Services, job: Job) -> schemas.JobCreationResponse:
+    """The answer to a submission."""
+    return schemas.JobCreationResponse(
+        job_id=job.job_id,
+        status=job.status,
+        workflow=job.workflow,
+        created_at=job.created_at,
+        file=_file(job.file),
+        links=links(services, job),
+    )
+
+
+def job_info(services: Services, job: Job) -> schemas.JobInfo:
+    """The job as it stands."""
+    progress, error, trouble = job.progress, job.error, job.trouble
+    return schemas.JobInfo.model_construct(
+        job_id=job.job_id,
+        workflow=job.workflow,
+        status=job.status,
+        overdue=is_overdue(services, job),
+        version=job.version,
+        attempt=job.attempt,
+        progress=schemas.ProgressInfo(
+            fraction=progress.fraction, step=progress.step, steps=progress.steps, message=progress.message
+        ),
+        file=_file(job.file),
+        params=dict(job.params),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        delivered_at=job.delivered_at,
+        completed_at=job.completed_at,
+        due_at=job.due_at,
+        result_message=job.result.message,
+        notion_page_url=job.result.notion_page_url,
+        result=job.result.data,
+        error=schemas.ErrorInfo(type=error.type, detail=error.detail) if error else None,
+        trouble=schemas.TroubleInfo(kind=trouble.kind, since=trouble.since, count=trouble.count) if trouble else None,
+        execution_id=job.execution_id,
+        retry_of=job.retry_of,
+        links=links(services, job),
+    )
+
+
+def history_event(line: AuditEvent) -> schemas.HistoryEvent:
+    """One line of a job's history."""
+    return schemas.HistoryEvent.model_construct(
+        version=line.version,
+        at=line.at,
+        type=line.type,
+        before=line.before,
+        after=line.after,
+        detail=None if line.detail is None else dict(line.detail),
+        facts=dict(line.facts),
+        commitment=line.commitment,
+        hash=line.hash,
+        prev_hash=line.prev_hash,
+    )
+
+
+def _file(file: FileUploadInfo | None) -> schemas.FileUploadInfo | None:
+    if file is None:
+        return None
+    return schemas.FileUploadInfo(
+        filename=file.filename, size=file.size, sha256=file.sha256, media_type=file.media_type
+    )

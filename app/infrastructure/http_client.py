@@ -1,0 +1,225 @@
+"""The one HTTP client towards far sides, and the one way to send with it.
+
+No redirects, no cookies, no proxies from the environment, bounded answers. The transport's exceptions say too little
+(a connection broken after the body maps to a connect time-out), so what may have run is judged by the bytes that were
+handed to the transport: until its last byte is, no far side can hold the whole body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from app.domain.errors import DeliveryTrouble, Misconfigured
+from app.domain.lifecycle import TroubleKind
+
+LONGEST_ANSWER = 64 * 1024
+# n8n closes an idle connection after 5 s; one that we close first is never found dead by a delivery.
+KEEPALIVE_SECONDS = 4.0
+BROKEN = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError)
+
+
+class Payload(Protocol):
+    """A body of known length that is made while it is sent."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes `chunks` gives."""
+        ...
+
+    @property
+    def content_type(self) -> str:
+        """The media type, with its parameters."""
+        ...
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The bytes, from the beginning."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bytes:
+    """A payload that is small enough to be held."""
+
+    content: bytes
+    content_type: str = "application/json"
+
+    @property
+    def length(self) -> int:
+        return len(self.content)
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        yield self.content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a far side answered; `text` is the beginning of the body, `cut` says that the body broke off."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+    cut: bool
+
+
+def build_client(*, verify: bool, ca_file: Path | None, connections: int) -> httpx.AsyncClient:
+    """The client for all far sides. `ca_file` is trusted in addition to the public authorities.
+
+    It belongs to the event loop that first uses it. Raises Misconfigured when the file holds no certificates.
+    """
+    context = httpx.create_ssl_context(verify=verify, trust_env=False)
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:
+            raise Misconfigured([f"the CA file {ca_file} cannot be used: {error.strerror or error}"]) from None
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    return httpx.AsyncClient(
+        transport=AiohttpTransport(verify=context, trust_env=False, client=session),
+        # A compressed answer could be small on the wire and huge when read.
+        headers={"Accept": "*/*", "Accept-Encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    patience: timedelta,
+    payload: Payload | None = None,
+    longest: int = LONGEST_ANSWER,
+) -> Answer:
+    """Sends one request and reads at most `longest` bytes of the answer. `patience` is for each step without progress,
+    and for the whole answer once it has begun.
+
+    Raises DeliveryTrouble: NO_ANSWER when the whole payload was handed over, else UNAVAILABLE; and whatever making
+    the payload raises.
+    """
+    upload = _Upload(payload)
+    seconds = patience.total_seconds()
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            upload.watch(limit, seconds)
+            request = client.build_request(
+                method, url, headers=upload.headers(headers), content=upload.content(), timeout=None
+            )
+            response = await client.send(request, stream=True)
+    except BROKEN as error:
+        if upload.failure is not None:
+            raise upload.failure from None
+        raise upload.trouble(error) from error
+    return await _read(response, seconds, longest)
+
+
+class _Upload:
+    """Watches a payload on its way into the transport."""
+
+    def __init__(self, payload: Payload | None) -> None:
+        self._payload, self._handed_over = payload, payload is None
+        self._limit: asyncio.Timeout | None = None
+        self._seconds = 0.0
+        self.failure: Exception | None = None
+
+    def watch(self, limit: asyncio.Timeout, seconds: float) -> None:
+        self._limit, self._seconds = limit, seconds
+
+    def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        if self._payload is None:
+            return dict(headers)
+        own = {"Content-Type": self._payload.content_type, "Content-Length": str(self._payload.length)}
+        return {**headers, **own}
+
+    def content(self) -> AsyncIterator[bytes] | None:
+        return None if self._payload is None else self._chunks(self._payload)
+
+    async def _chunks(self, payload: Payload) -> AsyncIterator[bytes]:
+        left = payload.length
+        try:
+            async with aclosing(payload.chunks()) as chunks:
+                async for chunk in chunks:
+                    left -= len(chunk)
+                    self._handed_over = left <= 0
+                    yield chunk
+                    self._progress()
+        except Exception as error:  # the transport would hide it behind an error of its own
+            self.failure = error
+            raise
+
+    def _progress(self) -> None:
+        if self._limit is not None and self._limit.when() is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+    def trouble(self, error: BaseException) -> DeliveryTrouble:
+        if isinstance(error, TimeoutError):
+            step = "no answer" if self._handed_over else "no connection, or the body was not taken,"
+            words = f"{step} within {self._seconds:g} s"
+        else:
+            words = (
+                f"{'the connection broke before an answer' if self._handed_over else 'not reached'}: {_reason(error)}"
+            )
+        return DeliveryTrouble(TroubleKind.NO_ANSWER if self._handed_over else TroubleKind.UNAVAILABLE, words)
+
+
+async def _read(response: httpx.Response, seconds: float, longest: int) -> Answer:
+    body, cut = bytearray(), False
+    try:
+        async with asyncio.timeout(seconds):
+            async with aclosing(response.aiter_raw()) as pieces:  # type: ignore[type-var]  # a generator
+                async for piece in pieces:
+                    body += piece
+                    if len(body) >= longest:
+                        break
+    except BROKEN:
+        cut = True
+    finally:
+        await _close(response)
+    text = bytes(body[:longest]).decode("utf-8", "replace")
+    return Answer(status=response.status_code, headers=response.headers, text=text, cut=cut)
+
+
+async def _close(response: httpx.Response) -> None:
+    """Gives the connection back. What breaks now no longer matters: the answer is here."""
+    try:
+        async with asyncio.timeout(1):
+            await response.aclose()
+    except BROKEN:
+        return
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own words at the bottom of an exception; never the address, whose path may be a secret."""
+    reason = type(error).__name__
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, OSError) and not isinstance(below, aiohttp.ClientError):
+            reason = _system_words(below)
+        below = below.__cause__ or getattr(below, "os_error", None) or getattr(below, "certificate_error", None)
+    return "the far side closed it" if reason in ("ConnectTimeout", "ServerDisconnectedError") else reason
+
+
+def _system_words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not trusted ({error.verify_message})"
+    known = not isinstance(error, ssl.SSLError) and error.errno is not None and error.errno > 0
+    return os.strerror(error.errno or 0) if known else error.strerror or type(error).__name__

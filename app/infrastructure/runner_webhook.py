@@ -1,0 +1,144 @@
+"""Hands a job to a webhook workflow. Delivered is not done: the result comes by callback."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import httpx
+import jwt
+
+from app.domain.errors import DeliveryTrouble, FileGone, Unavailable
+from app.domain.lifecycle import Delivered, Event, Failed, Noted, NoteKind, TroubleKind, patience
+from app.domain.models import Job, JobError
+from app.domain.protocols import FileStore, StoredContent
+from app.domain.signing import Capabilities, sign_webhook
+from app.domain.workflow import Workflow
+from app.infrastructure.http_client import Answer, exchange
+from app.infrastructure.n8n_executions import N8nExecutions
+from app.infrastructure.webhook_answer import execution_id, in_words, retry_after, spellings, trouble_kind
+from app.infrastructure.webhook_body import DeliveryBody, Deriver, FileDamaged, json_body, multipart_body
+from app.infrastructure.webhook_target import Auth, DeliveryMode, WebhookTarget
+
+JWT_LIFE = timedelta(minutes=5)
+STILL_AT_IT = frozenset({"new", "running", "waiting"})
+BROKEN_OFF = frozenset({"error", "crashed", "canceled"})
+
+
+class WebhookRunner:
+    """Runs the jobs of one webhook workflow."""
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        target: WebhookTarget,
+        *,
+        workflow: Workflow,
+        client: httpx.AsyncClient,
+        files: FileStore,
+        capabilities: Capabilities,
+        public_url: str,
+        link_ttl: timedelta,
+        clock: Callable[[], datetime],
+        version: str,
+    ) -> None:
+        self._target, self._workflow, self._client, self._files = target, workflow, client, files
+        self._derive = Deriver(capabilities=capabilities, public_url=public_url, link_ttl=link_ttl)
+        self._clock, self._agent = clock, f"callslip/{version}"
+        asked = target.api_url is not None and target.api_key is not None
+        self._executions = N8nExecutions(client, target.api_url or "", target.api_key or "") if asked else None
+
+    async def run(self, job: Job) -> Event:
+        try:
+            async with self._stored(job) as content:
+                return await self._deliver(job, self._body(job, content))
+        except FileGone:
+            return _failed(job, "file_gone", "the file is no longer kept")
+        except FileDamaged as error:
+            return _failed(job, "file_damaged", str(error))
+        except Unavailable as error:
+            raise DeliveryTrouble(TroubleKind.UNAVAILABLE, str(error), error.retry_after) from error
+
+    async def ask(self, job: Job) -> Event | None:
+        if self._executions is None or job.execution_id is None:
+            return None
+        execution = await self._executions.get(job.execution_id)
+        if execution is None:
+            return None
+        if execution.status in STILL_AT_IT:
+            words = f"execution {job.execution_id} is {execution.status}"
+            return Noted(attempt=job.attempt, kind=NoteKind.ASKED, words={"answer": words})
+        if execution.status == "success":
+            return _failed(job, "no_callback", "the execution succeeded but never called back")
+        if execution.status in BROKEN_OFF:
+            words = f"n8n says that the execution ended: {execution.status}"
+            return _failed(
+                job, f"execution_{execution.status}", f"{words}: {execution.words}" if execution.words else words
+            )
+        return None
+
+    async def stop(self, job: Job) -> None:
+        if self._executions is not None and job.execution_id is not None:
+            await self._executions.stop(job.execution_id)
+
+    @asynccontextmanager
+    async def _stored(self, job: Job) -> AsyncIterator[StoredContent | None]:
+        if job.file is None:
+            yield None
+            return
+        async with self._files.open(job.job_id) as content:
+            if content.size != job.file.size:
+                raise FileDamaged("the stored file does not have the size that was handed in")
+            yield content
+
+    def _body(self, job: Job, content: StoredContent | None) -> DeliveryBody:
+        fields = self._derive.fields(job)
+        if self._target.delivery is DeliveryMode.LINK:
+            return json_body(fields)
+        attached = job.file is not None and job.file.size <= self._target.multipart_limit
+        boundary = self._derive.boundary(job)
+        return multipart_body(fields, boundary, job.file if attached else None, content if attached else None)
+
+    async def _deliver(self, job: Job, body: DeliveryBody) -> Event:
+        now = self._clock()
+        headers = {
+            "User-Agent": self._agent,
+            "webhook-id": str(job.job_id),
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": sign_webhook(self._target.secrets, str(job.job_id), now, body.signed),
+            "callslip-attempt": str(job.attempt),
+        }
+        bearer = self._bearer(job, now)
+        if bearer:
+            headers["Authorization"] = f"Bearer {bearer}"
+        target = self._target
+        answer = await exchange(self._client, "POST", target.url, headers, patience=target.timeout, payload=body)
+        return self._judged(job, answer, bearer)
+
+    def _bearer(self, job: Job, now: datetime) -> str:
+        if self._target.auth is Auth.NONE or self._target.token is None:
+            return ""
+        if self._target.auth is Auth.HEADER:
+            return self._target.token
+        claims = {"job_id": str(job.job_id), "iat": now, "exp": now + JWT_LIFE}
+        return jwt.encode(claims | ({"sha256": job.file.sha256} if job.file else {}), self._target.token, "HS256")
+
+    def _judged(self, job: Job, answer: Answer, bearer: str) -> Event:
+        kind = trouble_kind(answer)
+        if kind is None and 200 <= answer.status < 300:
+            due_in = patience(self._workflow.periods)
+            return Delivered(attempt=job.attempt, due_in=due_in, execution_id=execution_id(answer.text))
+        words = in_words(answer, [bearer, *self._unspeakable(job)])
+        if kind is None:
+            return _failed(job, f"delivery_http_{answer.status}", words)
+        raise DeliveryTrouble(kind, words, retry_after(answer, self._clock()))
+
+    def _unspeakable(self, job: Job) -> list[str]:
+        """What a far side was told or could know, and may echo in its answer."""
+        target = self._target
+        derived = [self._derive.callback_token(job), self._derive.file_token(job), self._derive.boundary(job)]
+        return [*spellings(target.secrets), *derived, target.token or "", target.api_key or ""]
+
+
+def _failed(job: Job, error_type: str, detail: str) -> Failed:
+    return Failed(attempt=job.attempt, error=JobError(type=error_type, detail=detail))

@@ -1,0 +1,52 @@
+# make, or make help, says what there is.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench chaos test-n8n requirements clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(VENV)/.run  ## Serve everything on HOST:PORT (127.0.0.1:8000), data in DATA_DIR (.data); Ctrl-C stops it
+	@exec $(PY) -m app.launch --with-parent
+
+test: $(VENV)/.dev  ## Run all tests; nothing needs to be installed or running
+	$(PY) -m pytest -n 2 --cov --cov-report=
+	$(PY) -m coverage report --include='app/domain/*,app/services/*' --fail-under=100 --skip-covered --show-missing
+
+check: $(VENV)/.dev  ## Lint, formatting, types and layers
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.dev  ## Rewrite the formatting
+	$(PY) -m ruff check --fix --select I
+	$(PY) -m ruff format
+
+bench: $(VENV)/.dev  ## Measure speed
+	$(PY) -m bench
+
+chaos: $(VENV)/.dev  ## Kill things while jobs are in flight
+	$(PY) -m chaos
+
+test-n8n: $(VENV)/.dev  ## Run jobs through a real n8n (slow; installs one)
+	$(PY) -m pytest -m n8n tests/n8n
+
+requirements: $(VENV)/.dev  ## Renew the pins from the ranges in pyproject.toml
+	$(PY) scripts/pins.py
+
+clean:  ## Remove the environment and caches; data and .env stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.run: requirements.txt scripts/environment.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Callslip needs Python 3.11 or newer, and this is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	@$(PYTHON) scripts/environment.py $(VENV) requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt
+	@touch $@

@@ -1,0 +1,87 @@
+"""Which jobs are due, by SQLite or PostgreSQL: one partial index for each kind of waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import attrgetter
+
+from app.domain.models import Job, JobId
+from app.infrastructure.job_log_sql import SELECT_JOB
+from app.infrastructure.sql_database import Query, SqlDatabase
+from app.infrastructure.sql_rows import Values, job_from
+from app.infrastructure.sql_tables import AGAIN, HELD, NEW
+from app.infrastructure.sql_writer import Batch, Change, Outcome
+
+RENEW = "UPDATE job_log SET due_at = :due_at WHERE job_id = :job_id AND status = 'processing' AND attempt = :attempt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renew(Change):
+    """A lease that goes on. Gives back whether it was still held."""
+
+    job_id: JobId
+    values: Values
+
+    @staticmethod
+    def apply(batch: Batch, run: Sequence[Renew]) -> list[Outcome]:
+        return [bool(count) for count in batch.many(RENEW, [renew.values for renew in run])]
+
+
+class SqlJobAgenda:
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
+        self._codec = database.codec
+
+    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[Job]:
+        return await self._longest_due([self._query(HELD, at, limit, workflows)], limit)
+
+    async def startable(
+        self,
+        at: datetime,
+        limit: int,
+        workflows: Collection[str],
+        *,
+        new_before: datetime | None,
+        without: Collection[JobId] = (),
+    ) -> list[Job]:
+        enough = limit + len(without)
+        queries = [self._query(AGAIN, at, enough, workflows)]
+        if new_before is not None:
+            queries.append(self._query(NEW, at, enough, workflows, new_before))
+        return await self._longest_due(queries, limit, without)
+
+    async def renew(self, attempts: Mapping[JobId, int], until: datetime) -> set[JobId]:
+        due_at = self._codec.time_in(until)
+        renewals = [
+            Renew(job_id=job_id, values={"job_id": self._codec.id_in(job_id), "attempt": attempt, "due_at": due_at})
+            for job_id, attempt in attempts.items()
+        ]
+        held = await asyncio.gather(*map(self._database.write, renewals))
+        return {renewal.job_id for renewal, still in zip(renewals, held, strict=True) if still}
+
+    async def now(self) -> datetime:
+        if self._database.engine.name == "sqlite":
+            return datetime.now(UTC)  # the file is on this machine
+        rows = await self._database.rows("SELECT clock_timestamp()", {})
+        return self._codec.time_out(rows[0][0])
+
+    def _query(
+        self, kind: str, at: datetime, limit: int, workflows: Collection[str], new_before: datetime | None = None
+    ) -> Query:
+        values = {"at": self._codec.time_in(at), "limit": limit, "workflows": self._database.engine.many(workflows)}
+        # The concatenation keeps the planner on the partial index, in its order.
+        known = self._database.engine.among("(workflow || '')", "workflows")
+        created = ""
+        if new_before is not None:
+            created, values["new_before"] = "AND created_at < :new_before", self._codec.time_in(new_before)
+        where = f"{kind} AND due_at <= :at AND {known} {created}"
+        return f"{SELECT_JOB} WHERE {where} ORDER BY due_at LIMIT :limit", values
+
+    async def _longest_due(self, queries: Sequence[Query], limit: int, without: Collection[JobId] = ()) -> list[Job]:
+        found = await self._database.snapshot(queries)
+        jobs = [job_from(row, self._codec) for rows in found for row in rows]
+        ready = [job for job in jobs if job.job_id not in without]
+        return sorted(ready, key=attrgetter("due_at"))[:limit]

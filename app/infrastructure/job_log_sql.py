@@ -1,0 +1,237 @@
+"""The job log in SQLite or PostgreSQL: one row per job, one per audit line, one per detail."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.domain.errors import DuplicateJob, JobNotFound, StaleJob, StoreUnavailable
+from app.domain.lifecycle import Noted
+from app.domain.models import AuditEvent, Job, JobId
+from app.infrastructure.sql_database import SqlDatabase
+from app.infrastructure.sql_rows import (
+    CHANGING_COLUMNS,
+    ERASED_COLUMNS,
+    JOB_COLUMNS,
+    LINE_COLUMNS,
+    Values,
+    erased,
+    job_from,
+    job_values,
+    json_in,
+    line_from,
+    line_values,
+)
+from app.infrastructure.sql_tables import UNFINISHED
+from app.infrastructure.sql_writer import Batch, Change, Outcome
+
+SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job_log"  # noqa: S608 - names from our own table
+SELECT_LINES = (
+    f"SELECT {', '.join(f'e.{name}' for name in LINE_COLUMNS)}, d.body FROM audit_event e"  # noqa: S608 - as above
+    " LEFT JOIN audit_detail d ON d.job_id = e.job_id AND d.version = e.version"
+    " WHERE e.job_id = :job_id AND e.version > :after ORDER BY e.version"
+)
+# Lines may stand without a row, and rows without lines: that is what a walk is for.
+SELECT_IDS = """
+SELECT job_id FROM (SELECT job_id FROM job_log WHERE job_id >= :start ORDER BY job_id LIMIT 500) AS jobs
+UNION SELECT job_id FROM (SELECT DISTINCT job_id FROM audit_event WHERE job_id >= :start ORDER BY job_id LIMIT 500) AS lines
+ORDER BY job_id LIMIT 500
+"""
+LEAST_VERSION = -(1 << 31)  # a forged line may have any
+UUID_MAX = (1 << 128) - 1
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608 - as above
+
+
+def _update(columns: Sequence[str]) -> str:
+    changes = ", ".join(f"{name} = :{name}" for name in columns)
+    return f"UPDATE job_log SET {changes} WHERE job_id = :job_id AND version = :version - 1"  # noqa: S608 - as above
+
+
+INSERT_JOB = _insert("job_log", JOB_COLUMNS) + " ON CONFLICT DO NOTHING"
+INSERT_LINE = _insert("audit_event", LINE_COLUMNS)
+INSERT_DETAIL = _insert("audit_detail", ("job_id", "version", "body"))
+INSERT_NOTICE = _insert("notice", ("job_id", "version", "due_at", "tries"))
+UPDATE_JOB = _update(CHANGING_COLUMNS)
+ERASE_JOB = _update(ERASED_COLUMNS)
+
+# Which job holds what a new one wants, in the order in which it is told.
+HOLDERS = (
+    ("this id is taken", "job_id", "job_id = :job_id"),
+    (
+        "the idempotency key is taken",
+        "idempotency_key",
+        "client = :client AND idempotency_key = :idempotency_key",
+    ),
+    ("an unfinished job does the same", "dedup_key", f"dedup_key = :dedup_key AND {UNFINISHED}"),
+    ("an unfinished job is a retry of the same", "retry_of", f"retry_of = :retry_of AND {UNFINISHED}"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line(Change):
+    """A job's next version and its audit line, as rows."""
+
+    job_id: JobId
+    job: Values
+    line: Values
+    detail: Values | None
+    notice: Values | None = None
+
+    def append(self, batch: Batch) -> None:
+        batch.later(INSERT_LINE, self.line)
+        if self.detail:
+            batch.later(INSERT_DETAIL, self.detail)
+        if self.notice:
+            batch.later(INSERT_NOTICE, self.notice)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Add(_Line):
+    """A job's first version."""
+
+    @staticmethod
+    def apply(batch: Batch, run: Sequence[Add]) -> list[Outcome]:
+        counts = batch.many(INSERT_JOB, [add.job for add in run])
+        return [add.outcome(batch, inserted=bool(count)) for add, count in zip(run, counts, strict=True)]
+
+    def outcome(self, batch: Batch, *, inserted: bool) -> Outcome:
+        for _ in range(3):
+            if inserted:
+                self.append(batch)
+                return None
+            holder = self.holder(batch)
+            if holder:
+                return holder
+            # The holder ended between the two statements: the key is free again.
+            inserted = bool(batch.many(INSERT_JOB, [self.job])[0])
+        return StoreUnavailable("the job's key changes hands too often")
+
+    def holder(self, batch: Batch) -> DuplicateJob | None:
+        for words, column, condition in HOLDERS:
+            if self.job[column] is None:
+                continue
+            names = {name: self.job[name] for name in ("job_id", "client", column) if f":{name}" in condition}
+            rows = batch.rows(f"SELECT job_id FROM job_log WHERE {condition}", names)  # noqa: S608 - from HOLDERS
+            if rows:
+                return DuplicateJob(words, batch.engine.codec.id_out(rows[0][0]))
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record(_Line):
+    """A job's next version."""
+
+    @staticmethod
+    def apply(batch: Batch, run: Sequence[Record]) -> list[Outcome]:
+        counts = batch.many(UPDATE_JOB, [record.job for record in run])
+        return [record.outcome(batch, updated=bool(count)) for record, count in zip(run, counts, strict=True)]
+
+    def outcome(self, batch: Batch, *, updated: bool) -> Outcome:
+        if updated:
+            self.append(batch)
+            return None
+        if batch.rows("SELECT 1 FROM job_log WHERE job_id = :job_id", {"job_id": self.job["job_id"]}):
+            return StaleJob(f"version {self.job['version']} does not follow the stored one")
+        return JobNotFound(f"there is no job {self.job_id}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erase(Record):
+    """A job's next version, with which everything personal goes."""
+
+    @staticmethod
+    def apply(batch: Batch, run: Sequence[Record]) -> list[Outcome]:
+        batch.flush()  # else details of this very batch would be written after the deletion
+        counts = batch.many(ERASE_JOB, [record.job for record in run])
+        batch.many(
+            "DELETE FROM audit_detail WHERE job_id = :job_id",
+            [{"job_id": one.job["job_id"]} for one, count in zip(run, counts, strict=True) if count],
+        )
+        batch.scrub = True
+        return [record.outcome(batch, updated=bool(count)) for record, count in zip(run, counts, strict=True)]
+
+
+class SqlJobLogStore:
+    def __init__(self, database: SqlDatabase, *, keep_notices: bool) -> None:
+        self._database = database
+        self._codec = database.codec
+        self._keep_notices = keep_notices
+
+    async def add(self, job: Job, line: AuditEvent) -> None:
+        change = Add(
+            job_id=job.job_id,
+            job=job_values(job, self._codec),
+            line=line_values(line, self._codec),
+            detail=self._detail(line),
+        )
+        await self._database.write(change)
+
+    async def record(self, job: Job, line: AuditEvent) -> None:
+        change = Record(
+            job_id=job.job_id,
+            job=job_values(job, self._codec),
+            line=line_values(line, self._codec),
+            detail=self._detail(line),
+            notice=self._notice(line),
+        )
+        await self._database.write(change)
+
+    async def erase(self, job: Job, line: AuditEvent) -> None:
+        change = Erase(
+            job_id=job.job_id,
+            job=job_values(erased(job), self._codec),
+            line=line_values(line, self._codec),
+            detail=None,
+        )
+        await self._database.write(change)
+
+    async def get(self, job_id: JobId) -> Job:
+        rows = await self._database.rows(f"{SELECT_JOB} WHERE job_id = :job_id", self._named(job_id), quick=True)
+        if not rows:
+            raise JobNotFound(f"there is no job {job_id}")
+        return job_from(rows[0], self._codec)
+
+    async def history(self, job_id: JobId, after: int = 0) -> list[AuditEvent]:
+        rows = await self._database.rows(SELECT_LINES, self._named(job_id, after=after), quick=True)
+        if not rows:
+            await self.get(job_id)
+        return [line_from(row, self._codec) for row in rows]
+
+    async def walk(self, job_id: JobId | None = None) -> AsyncIterator[tuple[JobId, Job | None, list[AuditEvent]]]:
+        if job_id is not None:
+            job, lines = await self._whole(job_id)
+            if job or lines:
+                yield job_id, job, lines
+            return
+        start = 0
+        while rows := await self._database.rows(SELECT_IDS, {"start": self._codec.id_in(UUID(int=start))}):
+            for (value,) in rows:
+                found = JobId(self._codec.id_out(value))
+                job, lines = await self._whole(found)
+                yield found, job, lines
+                start = found.int + 1
+            if start > UUID_MAX:
+                return
+
+    async def _whole(self, job_id: JobId) -> tuple[Job | None, list[AuditEvent]]:
+        """Row and lines as of one moment, or a change in between would look like tampering."""
+        row = (f"{SELECT_JOB} WHERE job_id = :job_id", self._named(job_id))
+        lines = (SELECT_LINES, self._named(job_id, after=LEAST_VERSION))
+        found, history = await self._database.snapshot([row, lines], quick=True)
+        return job_from(found[0], self._codec) if found else None, [line_from(one, self._codec) for one in history]
+
+    def _named(self, job_id: JobId, **more: object) -> Values:
+        return {"job_id": self._codec.id_in(job_id), **more}
+
+    def _detail(self, line: AuditEvent) -> Values | None:
+        return self._named(line.job_id, version=line.version, body=json_in(line.detail)) if line.detail else None
+
+    def _notice(self, line: AuditEvent) -> Values | None:
+        if not self._keep_notices or not line.after.ended or line.type == Noted.__name__:
+            return None
+        return self._named(line.job_id, version=line.version, due_at=self._codec.time_in(line.at), tries=0)

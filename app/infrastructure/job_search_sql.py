@@ -1,0 +1,105 @@
+"""Pages, counts and other looks at many jobs, in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from app.domain.errors import FieldProblem, Invalid
+from app.domain.models import Job, JobId, JobStatus
+from app.domain.protocols import JobCounts, JobPage
+from app.infrastructure.job_log_sql import SELECT_JOB
+from app.infrastructure.sql_database import Query, SqlDatabase
+from app.infrastructure.sql_rows import Row, Values, job_from
+from app.infrastructure.sql_tables import AGAIN, HELD, NEW, REMOVABLE, UNFINISHED
+
+BY_WORKFLOW = "SELECT workflow, status, count(*) FROM job_log GROUP BY workflow, status"
+OVERDUE = (
+    "SELECT count(*) FROM job_log WHERE workflow = :workflow AND status = 'waiting' AND delivered_at <= :delivered_at"
+)
+
+
+class SqlJobSearch:
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
+        self._codec = database.codec
+
+    async def page(
+        self,
+        *,
+        status: JobStatus | None = None,
+        workflow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        values: Values = {"limit": limit + 1}
+        conditions = []
+        if status is not None:
+            conditions.append("status = :status")
+            values["status"] = status.value
+        if workflow is not None:
+            conditions.append("workflow = :workflow")
+            values["workflow"] = workflow
+        if cursor is not None:
+            conditions.append("job_id < :before")
+            values["before"] = self._codec.id_in(_read_cursor(cursor))
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        sql = f"{SELECT_JOB}{where} ORDER BY job_id DESC LIMIT :limit"
+        rows = await self._database.rows(sql, values, quick=True)
+        jobs = [job_from(row, self._codec) for row in rows[:limit]]
+        return JobPage(jobs=jobs, next=_cursor(jobs[-1].job_id) if len(rows) > limit else None)
+
+    async def counts(self, overdue_before: Mapping[str, datetime]) -> JobCounts:
+        queries: list[Query] = [(BY_WORKFLOW, {}), _longest_due(NEW), _longest_due(AGAIN), _longest_due(HELD)]
+        for workflow, at in overdue_before.items():
+            queries.append((OVERDUE, {"workflow": workflow, "delivered_at": self._codec.time_in(at)}))
+        by_workflow, new, again, held, *overdue = await self._database.snapshot(queries)
+        queued = self._first([*new, *again])
+        return JobCounts(
+            by_workflow={(workflow, JobStatus(status)): count for workflow, status, count in by_workflow},
+            oldest_queued_at=queued,
+            oldest_due_at=self._first([*new, *again, *held]),
+            overdue=sum(rows[0][0] for rows in overdue),
+        )
+
+    async def unfinished(self, client: str) -> int:
+        sql = f"SELECT count(*) FROM job_log WHERE client = :client AND {UNFINISHED}"  # noqa: S608 - our own condition
+        rows = await self._database.rows(sql, {"client": client}, quick=True)
+        return int(rows[0][0])
+
+    async def versions(self, job_ids: Collection[JobId]) -> dict[JobId, int]:
+        ids = self._database.engine.many(map(self._codec.id_in, job_ids))
+        known = self._database.engine.among("job_id", "ids")
+        sql = f"SELECT job_id, version FROM job_log WHERE {known}"  # noqa: S608 - our own condition
+        rows = await self._database.rows(sql, {"ids": ids}, quick=True)
+        return {JobId(self._codec.id_out(job_id)): version for job_id, version in rows}
+
+    async def removable(self, ended_before: datetime, limit: int) -> list[Job]:
+        sql = f"{SELECT_JOB} WHERE {REMOVABLE} AND completed_at < :ended_before ORDER BY completed_at LIMIT :limit"
+        values = {"ended_before": self._codec.time_in(ended_before), "limit": limit}
+        return [job_from(row, self._codec) for row in await self._database.rows(sql, values)]
+
+    def _first(self, rows: list[Row]) -> datetime | None:
+        return min((self._codec.time_out(value) for (value,) in rows), default=None)
+
+
+def _longest_due(kind: str) -> Query:
+    return f"SELECT due_at FROM job_log WHERE {kind} ORDER BY due_at LIMIT 1", {}  # noqa: S608 - our own condition
+
+
+def _cursor(job_id: JobId) -> str:
+    return base64.urlsafe_b64encode(job_id.bytes).rstrip(b"=").decode()
+
+
+def _read_cursor(cursor: str) -> UUID:
+    try:
+        uuid = UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
+        if _cursor(JobId(uuid)) == cursor:
+            return uuid
+    except (ValueError, binascii.Error):
+        pass
+    problem = FieldProblem("cursor", "is not one that an earlier page gave")
+    raise Invalid("the cursor is not one of ours", [problem]) from None

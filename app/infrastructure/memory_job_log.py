@@ -1,0 +1,269 @@
+"""Job log, agenda, search and notice box in the process's memory: the same promises, but for surviving the process."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, StaleJob
+from app.domain.lifecycle import Noted
+from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus
+from app.domain.protocols import JobCounts, JobPage, Notice
+
+
+def local_time() -> datetime:
+    """This machine's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryJobs:
+    """What the four adapters share. `clock` stands for the database's."""
+
+    clock: Callable[[], datetime] = local_time
+    jobs: dict[JobId, Job] = field(default_factory=dict)
+    lines: dict[JobId, list[AuditEvent]] = field(default_factory=dict)
+    notices: dict[tuple[JobId, int], Notice] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+class MemoryJobLogStore:
+    def __init__(self, memory: MemoryJobs, *, keep_notices: bool) -> None:
+        self._memory = memory
+        self._keep_notices = keep_notices
+
+    async def add(self, job: Job, line: AuditEvent) -> None:
+        with self._memory.lock:
+            for held in self._memory.jobs.values():
+                words = _clash(held, job)
+                if words:
+                    raise DuplicateJob(words, held.job_id)
+            self._memory.jobs[job.job_id] = _in_thousandths(job)
+            self._memory.lines[job.job_id] = [line]
+
+    async def record(self, job: Job, line: AuditEvent) -> None:
+        with self._memory.lock:
+            self._replace(_in_thousandths(job), line)
+            if self._keep_notices and line.after.ended and line.type != Noted.__name__:
+                notice = Notice(job_id=job.job_id, version=line.version, due_at=line.at, tries=0)
+                self._memory.notices[job.job_id, line.version] = notice
+
+    async def erase(self, job: Job, line: AuditEvent) -> None:
+        with self._memory.lock:
+            self._replace(_erased(job), line)
+            lines = self._memory.lines[job.job_id]
+            self._memory.lines[job.job_id] = [replace(one, detail=None) for one in lines]
+
+    def _replace(self, job: Job, line: AuditEvent) -> None:
+        stored = self._memory.jobs.get(job.job_id)
+        if stored is None:
+            raise JobNotFound(f"there is no job {job.job_id}")
+        if stored.version != job.version - 1:
+            raise StaleJob(f"version {job.version} does not follow the stored one")
+        self._memory.jobs[job.job_id] = job
+        self._memory.lines[job.job_id].append(line)
+
+    async def get(self, job_id: JobId) -> Job:
+        with self._memory.lock:
+            job = self._memory.jobs.get(job_id)
+        if job is None:
+            raise JobNotFound(f"there is no job {job_id}")
+        return job
+
+    async def history(self, job_id: JobId, after: int = 0) -> list[AuditEvent]:
+        await self.get(job_id)
+        with self._memory.lock:
+            return [line for line in self._memory.lines[job_id] if line.version > after]
+
+    async def walk(self, job_id: JobId | None = None) -> AsyncIterator[tuple[JobId, Job | None, list[AuditEvent]]]:
+        with self._memory.lock:
+            known = sorted(self._memory.jobs.keys() | self._memory.lines.keys())
+        for one in known if job_id is None else {job_id} & set(known):
+            with self._memory.lock:
+                found = self._memory.jobs.get(one), list(self._memory.lines.get(one, ()))
+            yield one, *found
+
+
+def _clash(held: Job, job: Job) -> str | None:
+    if held.job_id == job.job_id:
+        return "this id is taken"
+    if job.idempotency_key and (held.client, held.idempotency_key) == (job.client, job.idempotency_key):
+        return "the idempotency key is taken"
+    if held.status.ended:
+        return None
+    if job.dedup_key and held.dedup_key == job.dedup_key:
+        return "an unfinished job does the same"
+    if job.retry_of and held.retry_of == job.retry_of:
+        return "an unfinished job is a retry of the same"
+    return None
+
+
+def _in_thousandths(job: Job) -> Job:
+    """The chain holds progress in thousandths, so that is what comes back from a database."""
+    fraction = job.progress.fraction
+    if fraction is None:
+        return job
+    return replace(job, progress=replace(job.progress, fraction=round(fraction * 1000) / 1000))
+
+
+def _erased(job: Job) -> Job:
+    return replace(
+        _in_thousandths(job),
+        client="",
+        file=replace(job.file, filename="", sha256="") if job.file else None,
+        params={},
+        subject=None,
+        dedup_key=None,
+        idempotency_key=None,
+        fingerprint=None,
+        progress=replace(_in_thousandths(job).progress, message=None),
+        result=JobResult(),
+        error=replace(job.error, detail="") if job.error else None,
+        salt=None,
+    )
+
+
+class MemoryJobAgenda:
+    def __init__(self, memory: MemoryJobs) -> None:
+        self._memory = memory
+
+    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[Job]:
+        held = (JobStatus.PROCESSING, JobStatus.WAITING)
+        return self._longest_due(at, limit, lambda job: job.status in held and job.workflow in workflows)
+
+    async def startable(
+        self,
+        at: datetime,
+        limit: int,
+        workflows: Collection[str],
+        *,
+        new_before: datetime | None,
+        without: Collection[JobId] = (),
+    ) -> list[Job]:
+        def wanted(job: Job) -> bool:
+            if job.status is not JobStatus.QUEUED or job.workflow not in workflows or job.job_id in without:
+                return False
+            return job.attempt > 0 or (new_before is not None and job.created_at < new_before)
+
+        return self._longest_due(at, limit, wanted)
+
+    def _longest_due(self, at: datetime, limit: int, wanted: Callable[[Job], bool]) -> list[Job]:
+        with self._memory.lock:
+            due = [(job.due_at, job) for job in self._memory.jobs.values() if job.due_at and wanted(job)]
+        ready = sorted((when, job.job_id, job) for when, job in due if when <= at)
+        return [job for _, _, job in ready[:limit]]
+
+    async def renew(self, attempts: Mapping[JobId, int], until: datetime) -> set[JobId]:
+        held = set()
+        with self._memory.lock:
+            for job_id, attempt in attempts.items():
+                job = self._memory.jobs.get(job_id)
+                if job and job.status is JobStatus.PROCESSING and job.attempt == attempt:
+                    self._memory.jobs[job_id] = replace(job, due_at=until)
+                    held.add(job_id)
+        return held
+
+    async def now(self) -> datetime:
+        return self._memory.clock()
+
+
+class MemoryJobSearch:
+    def __init__(self, memory: MemoryJobs) -> None:
+        self._memory = memory
+
+    async def page(
+        self,
+        *,
+        status: JobStatus | None = None,
+        workflow: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        before = None if cursor is None else _read_cursor(cursor)
+        jobs = [
+            job
+            for job in sorted(self._jobs(), key=lambda job: job.job_id, reverse=True)
+            if (before is None or job.job_id < before)
+            and status in (None, job.status)
+            and workflow in (None, job.workflow)
+        ]
+        more = len(jobs) > limit
+        return JobPage(jobs=jobs[:limit], next=_cursor(jobs[limit - 1].job_id) if more else None)
+
+    async def counts(self, overdue_before: Mapping[str, datetime]) -> JobCounts:
+        jobs = self._jobs()
+        due = [(job.due_at, job.status) for job in jobs if job.due_at]
+        return JobCounts(
+            by_workflow=dict(Counter((job.workflow, job.status) for job in jobs)),
+            oldest_queued_at=min((at for at, status in due if status is JobStatus.QUEUED), default=None),
+            oldest_due_at=min((at for at, _ in due), default=None),
+            overdue=sum(_is_overdue(job, overdue_before.get(job.workflow)) for job in jobs),
+        )
+
+    async def unfinished(self, client: str) -> int:
+        return sum(job.client == client and not job.status.ended for job in self._jobs())
+
+    async def versions(self, job_ids: Collection[JobId]) -> dict[JobId, int]:
+        wanted = set(job_ids)
+        return {job.job_id: job.version for job in self._jobs() if job.job_id in wanted}
+
+    async def removable(self, ended_before: datetime, limit: int) -> list[Job]:
+        ended = sorted(
+            (job.completed_at, job.job_id, job)
+            for job in self._jobs()
+            if job.completed_at and job.completed_at < ended_before and job.file and not job.file_removed_at
+        )
+        return [job for _, _, job in ended[:limit]]
+
+    def _jobs(self) -> list[Job]:
+        with self._memory.lock:
+            return list(self._memory.jobs.values())
+
+
+def _is_overdue(job: Job, before: datetime | None) -> bool:
+    if before is None or job.delivered_at is None:
+        return False
+    return job.status is JobStatus.WAITING and job.delivered_at <= before
+
+
+def _cursor(job_id: JobId) -> str:
+    return base64.urlsafe_b64encode(job_id.bytes).rstrip(b"=").decode()
+
+
+def _read_cursor(cursor: str) -> UUID:
+    try:
+        uuid = UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
+        if _cursor(JobId(uuid)) == cursor:
+            return uuid
+    except (ValueError, binascii.Error):
+        pass
+    problem = FieldProblem("cursor", "is not one that an earlier page gave")
+    raise Invalid("the cursor is not one of ours", [problem]) from None
+
+
+class MemoryNoticeBox:
+    def __init__(self, memory: MemoryJobs) -> None:
+        self._memory = memory
+
+    async def due(self, at: datetime, limit: int) -> list[Notice]:
+        with self._memory.lock:
+            due = [notice for notice in self._memory.notices.values() if notice.due_at <= at]
+        return sorted(due, key=lambda notice: (notice.due_at, notice.job_id, notice.version))[:limit]
+
+    async def take(self, notice: Notice, until: datetime) -> bool:
+        key = notice.job_id, notice.version
+        with self._memory.lock:
+            if self._memory.notices.get(key) != notice:
+                return False
+            self._memory.notices[key] = replace(notice, due_at=until, tries=notice.tries + 1)
+            return True
+
+    async def done(self, notice: Notice) -> None:
+        with self._memory.lock:
+            self._memory.notices.pop((notice.job_id, notice.version), None)

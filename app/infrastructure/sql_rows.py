@@ -1,0 +1,236 @@
+"""Jobs, lines and notices as rows and back, by hand: an ORM would cost more than the query."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, cast
+from uuid import UUID
+
+from app.domain import audit
+from app.domain.models import (
+    AuditEvent,
+    FileUploadInfo,
+    Job,
+    JobError,
+    JobId,
+    JobResult,
+    JobStatus,
+    Json,
+    Progress,
+    Trouble,
+)
+from app.infrastructure import sql_tables
+from app.infrastructure.sql_tables import from_micros, to_micros
+
+Row: TypeAlias = tuple[Any, ...]
+Values: TypeAlias = dict[str, Any]
+
+JOB_COLUMNS = tuple(sql_tables.Table.metadata.tables["job_log"].columns.keys())
+LINE_COLUMNS = tuple(sql_tables.Table.metadata.tables["audit_event"].columns.keys())
+
+# What was handed in never changes: leaving it out of updates leaves its indexes alone.
+HANDED_IN = frozenset({"job_id", "workflow", "size", "media_type", "created_at", "retry_of"})
+PERSONAL = frozenset(
+    {"client", "filename", "sha256", "subject", "dedup_key", "idempotency_key", "fingerprint", "salt", "params"}
+)
+CHANGING_COLUMNS = tuple(name for name in JOB_COLUMNS if name not in HANDED_IN | PERSONAL)
+ERASED_COLUMNS = tuple(name for name in JOB_COLUMNS if name not in HANDED_IN)
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How a database's driver takes and gives times and ids."""
+
+    time_in: Callable[[datetime], Any]
+    time_out: Callable[[Any], datetime]
+    id_in: Callable[[UUID], Any]
+    id_out: Callable[[Any], UUID]
+
+    def time(self, at: datetime | None) -> Any:
+        return None if at is None else self.time_in(at)
+
+    def moment(self, value: Any) -> datetime | None:
+        return None if value is None else self.time_out(value)
+
+
+SQLITE_CODEC = Codec(time_in=to_micros, time_out=from_micros, id_in=str, id_out=UUID)
+# The driver gives times in the session's zone, which may be any.
+POSTGRESQL_CODEC = Codec(
+    time_in=lambda at: at, time_out=lambda at: at.astimezone(UTC), id_in=lambda uuid: uuid, id_out=lambda uuid: uuid
+)
+
+
+def job_values(job: Job, codec: Codec) -> Values:
+    """The row of a job, by column."""
+    file, trouble, error = job.file, job.trouble, job.error
+    return {
+        "job_id": codec.id_in(job.job_id),
+        "client": job.client,
+        "workflow": job.workflow,
+        "status": job.status.value,
+        "version": job.version,
+        "attempt": job.attempt,
+        "lost_leases": job.lost_leases,
+        "notes": job.notes,
+        "filename": file.filename if file else None,
+        "size": file.size if file else None,
+        "sha256": file.sha256 if file else None,
+        "media_type": file.media_type if file else None,
+        "subject": job.subject,
+        "dedup_key": job.dedup_key,
+        "idempotency_key": job.idempotency_key,
+        "fingerprint": job.fingerprint,
+        "created_at": codec.time_in(job.created_at),
+        "started_at": codec.time(job.started_at),
+        "delivered_at": codec.time(job.delivered_at),
+        "completed_at": codec.time(job.completed_at),
+        "due_at": codec.time(job.due_at),
+        "file_removed_at": codec.time(job.file_removed_at),
+        "progress_millis": None if job.progress.fraction is None else round(job.progress.fraction * 1000),
+        "step": job.progress.step,
+        "steps": job.progress.steps,
+        "trouble_kind": trouble.kind if trouble else None,
+        "trouble_since": codec.time_in(trouble.since) if trouble else None,
+        "trouble_count": trouble.count if trouble else None,
+        "error_type": error.type if error else None,
+        "execution_id": job.execution_id,
+        "retry_of": codec.id_in(job.retry_of) if job.retry_of else None,
+        "salt": job.salt,
+        "head": job.head,
+        "progress_message": job.progress.message,
+        "result_message": job.result.message,
+        "notion_page_url": job.result.notion_page_url,
+        "error_detail": error.detail if error else None,
+        "params": json_in(job.params),
+        "result": None if job.result.data is None else json_in(job.result.data),
+    }
+
+
+def job_from(row: Row, codec: Codec) -> Job:
+    """The job in a row of all JOB_COLUMNS."""
+    value = dict(zip(JOB_COLUMNS, row, strict=True))
+    moment, millis, retry_of = codec.moment, value["progress_millis"], value["retry_of"]
+    return Job(
+        job_id=JobId(codec.id_out(value["job_id"])),
+        client=value["client"],
+        workflow=value["workflow"],
+        status=JobStatus(value["status"]),
+        version=value["version"],
+        attempt=value["attempt"],
+        lost_leases=value["lost_leases"],
+        notes=value["notes"],
+        file=_file(value),
+        params=cast("dict[str, Json]", json.loads(value["params"])),
+        subject=value["subject"],
+        dedup_key=value["dedup_key"],
+        idempotency_key=value["idempotency_key"],
+        fingerprint=value["fingerprint"],
+        created_at=codec.time_out(value["created_at"]),
+        started_at=moment(value["started_at"]),
+        delivered_at=moment(value["delivered_at"]),
+        completed_at=moment(value["completed_at"]),
+        due_at=moment(value["due_at"]),
+        file_removed_at=moment(value["file_removed_at"]),
+        progress=Progress(
+            fraction=None if millis is None else millis / 1000,
+            step=value["step"],
+            steps=value["steps"],
+            message=value["progress_message"],
+        ),
+        trouble=_trouble(value, codec),
+        result=JobResult(
+            message=value["result_message"],
+            notion_page_url=value["notion_page_url"],
+            data=None if value["result"] is None else json.loads(value["result"]),
+        ),
+        error=_error(value),
+        execution_id=value["execution_id"],
+        retry_of=None if retry_of is None else JobId(codec.id_out(retry_of)),
+        salt=value["salt"],
+        head=value["head"],
+    )
+
+
+def _file(value: Mapping[str, Any]) -> FileUploadInfo | None:
+    if value["size"] is None:
+        return None
+    return FileUploadInfo(
+        filename=value["filename"] or "",  # both are gone once erased
+        size=value["size"],
+        sha256=value["sha256"] or "",
+        media_type=value["media_type"],
+    )
+
+
+def _trouble(value: Mapping[str, Any], codec: Codec) -> Trouble | None:
+    if value["trouble_kind"] is None:
+        return None
+    return Trouble(
+        kind=value["trouble_kind"], since=codec.time_out(value["trouble_since"]), count=value["trouble_count"]
+    )
+
+
+def _error(value: Mapping[str, Any]) -> JobError | None:
+    if value["error_type"] is None:
+        return None
+    return JobError(type=value["error_type"], detail=value["error_detail"] or "")
+
+
+def erased(job: Job) -> Job:
+    """The job without salt and personal columns."""
+    return replace(
+        job,
+        client="",
+        file=replace(job.file, filename="", sha256="") if job.file else None,
+        params={},
+        subject=None,
+        dedup_key=None,
+        idempotency_key=None,
+        fingerprint=None,
+        progress=replace(job.progress, message=None),
+        result=JobResult(),
+        error=replace(job.error, detail="") if job.error else None,
+        salt=None,
+    )
+
+
+def line_values(line: AuditEvent, codec: Codec) -> Values:
+    """The row of an audit line, by column; its detail has a row of its own."""
+    return {
+        "job_id": codec.id_in(line.job_id),
+        "version": line.version,
+        "at": codec.time_in(line.at),
+        "type": line.type,
+        "before": line.before.value if line.before else None,
+        "after": line.after.value,
+        "facts": json_in(line.facts),
+        "commitment": line.commitment,
+        "prev_hash": line.prev_hash,
+        "hash": line.hash,
+    }
+
+
+def line_from(row: Row, codec: Codec) -> AuditEvent:
+    """The line in a row of all LINE_COLUMNS and the detail's body."""
+    job_id, version, at, kind, before, after, facts, commitment, prev_hash, digest, body = row
+    return AuditEvent(
+        job_id=JobId(codec.id_out(job_id)),
+        version=version,
+        at=codec.time_out(at),
+        type=kind,
+        before=JobStatus(before) if before else None,
+        after=JobStatus(after),
+        facts=json.loads(facts),
+        commitment=commitment,
+        prev_hash=prev_hash,
+        hash=digest,
+        detail=None if body is None else json.loads(body),
+    )
+
+
+def json_in(value: Json | Mapping[str, Json]) -> str:
+    """JSON as it is stored."""
+    return audit.canonical(cast("Json", dict(value) if isinstance(value, Mapping) else value)).decode()

@@ -1,0 +1,252 @@
+"""The group-commit writer: one thread, one connection, one transaction for all changes that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
+
+from app.domain.errors import StoreUnavailable
+from app.domain.models import JobId
+from app.infrastructure.sql_engine import Engine, contended, translated
+from app.infrastructure.sql_rows import Row, Values
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BATCH = 256
+PAUSES = (0.0, 0.1, 0.5)  # seconds before each try to reach a database that went away
+
+Outcome: TypeAlias = object  # what the change gives back, or the exception that its caller gets
+
+
+class Batch:
+    """One open transaction, as changes see it."""
+
+    def __init__(self, engine: Engine, cursor: Any) -> None:
+        self.engine = engine
+        self.scrub = False  # set when something was erased: SQLite's WAL still holds it after the commit
+        self._cursor = cursor
+        self._later: dict[str, list[Values]] = {}
+
+    def many(self, sql: str, values: Sequence[Values]) -> list[int]:
+        """Runs one statement for each of these; says how many rows each one changed."""
+        text, cursor = self.engine.text(sql), self._cursor
+        if self.engine.name == "sqlite" or len(values) == 1:
+            return [cursor.execute(text, one).rowcount for one in values]
+        cursor.executemany(text, values, returning=True)
+        counts = [cursor.rowcount]
+        while cursor.nextset():
+            counts.append(cursor.rowcount)
+        return counts
+
+    def rows(self, sql: str, values: Values) -> list[Row]:
+        """The rows of a query inside the transaction."""
+        rows: list[Row] = self._cursor.execute(self.engine.text(sql), values).fetchall()
+        return rows
+
+    def later(self, sql: str, values: Values) -> None:
+        """Adds a row to an INSERT that runs before the commit, together with all its like."""
+        self._later.setdefault(sql, []).append(values)
+
+    def flush(self) -> None:
+        """Runs what was left for later."""
+        waiting, self._later = self._later, {}
+        for sql, values in waiting.items():
+            self._cursor.executemany(self.engine.text(sql), values)
+
+
+class Change(ABC):
+    """Something to be written about one job. Each kind knows how to write a run of its like."""
+
+    __slots__ = ()
+    job_id: JobId
+
+    @staticmethod
+    @abstractmethod
+    def apply(batch: Batch, run: Sequence[Any]) -> list[Outcome]:
+        """Writes these changes, all of this class, in their order; one outcome each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    change: Change
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+
+
+class GroupWriter:
+    """Commits what waits, all at once; whoever comes meanwhile is in the next batch. Thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Any = None
+        self._queue: SimpleQueue[_Member | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, change: Change) -> asyncio.Future[Any]:
+        """Hands in a change; the running loop's future tells its outcome once it is durable."""
+        loop = asyncio.get_running_loop()
+        member = _Member(change, loop, loop.create_future())
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("the database is being closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="sql-writer", daemon=True)
+                self._thread.start()
+            self._queue.put(member)
+        return member.future
+
+    def close(self) -> None:
+        """Commits what was submitted, then ends the thread. Blocks until then."""
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            members, closing = self._take()
+            members = [member for member in members if not member.future.cancelled()]
+            if members:
+                _tell(members, self._outcomes([member.change for member in members]))
+        self._drop()
+
+    def _take(self) -> tuple[list[_Member], bool]:
+        members: list[_Member] = []
+        member = self._queue.get()
+        while member is not None:
+            members.append(member)
+            if len(members) == LARGEST_BATCH:
+                return members, False
+            try:
+                member = self._queue.get_nowait()
+            except Empty:
+                return members, False
+        return members, True
+
+    def _outcomes(self, changes: list[Change]) -> list[Outcome]:
+        # Any order but that of the ids, the same in all processes, deadlocks on PostgreSQL. Python's sort keeps the
+        # order of one job's lines.
+        order = sorted(range(len(changes)), key=lambda index: changes[index].job_id)
+        outcomes: list[Outcome] = [None] * len(changes)
+        try:
+            found = self._write([changes[index] for index in order])
+        except Exception as error:  # outermost frame of the thread: nobody may wait for ever
+            logger.exception("writer_failed")
+            self._drop()
+            found = [error] * len(changes)
+        for index, outcome in zip(order, found, strict=True):
+            outcomes[index] = outcome
+        return outcomes
+
+    def _write(self, changes: list[Change]) -> list[Outcome]:
+        for pause in PAUSES:
+            time.sleep(pause)
+            try:
+                batch, outcomes = self._run(changes)
+            except self._engine.errors as error:
+                if self._lost():
+                    lost = error
+                    continue
+                return self._apart(changes, error)
+            except (ValueError, OverflowError) as error:  # a value that the driver cannot encode
+                return self._apart(changes, error)
+            return self._commit(batch, outcomes)
+        return [translated(lost) for _ in changes]
+
+    def _run(self, changes: list[Change]) -> tuple[Batch, list[Outcome]]:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        cursor = self._connection.cursor()
+        cursor.execute(self._engine.begin)
+        batch = Batch(self._engine, cursor)
+        outcomes: list[Outcome] = []
+        for kind, run in groupby(changes, _kind):
+            outcomes.extend(kind.apply(batch, list(run)))
+        batch.flush()
+        return batch, outcomes
+
+    def _commit(self, batch: Batch, outcomes: list[Outcome]) -> list[Outcome]:
+        try:
+            self._connection.cursor().execute("COMMIT")
+        except self._engine.errors as error:
+            self._drop()  # whether it was committed is unknown: the callers must look
+            return [translated(error) for _ in outcomes]
+        if batch.scrub and self._engine.name == "sqlite":
+            self._scrub()
+        return outcomes
+
+    def _scrub(self) -> None:
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except self._engine.errors as error:  # committed all the same; a later checkpoint overwrites it
+            logger.warning("checkpoint_failed", extra={"reason": str(translated(error))})
+
+    def _apart(self, changes: list[Change], error: Exception) -> list[Outcome]:
+        """A batch that raised: its members one by one, where one of them may be to blame."""
+        self._roll_back()
+        if len(changes) == 1:
+            return [translated(error) if isinstance(error, self._engine.errors) else error]
+        if self._engine.is_down(error) and not contended(error):
+            return [translated(error) for _ in changes]
+        return [outcome for change in changes for outcome in self._write([change])]
+
+    def _lost(self) -> bool:
+        """Whether there is no connection (any more); nothing was committed then."""
+        if self._connection is not None and not getattr(self._connection, "closed", False):
+            return False
+        self._drop()
+        return self._engine.name == "postgresql"
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection is not None:
+                self._connection.rollback()
+        except self._engine.errors:
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        try:
+            if connection is not None:
+                connection.close()
+        except self._engine.errors as error:
+            logger.warning("connection_not_closed", extra={"reason": str(translated(error))})
+
+
+def _kind(change: Change) -> type[Change]:
+    return type(change)
+
+
+def _tell(members: Iterable[_Member], outcomes: Iterable[Outcome]) -> None:
+    """One call into each loop, however many of its tasks wait."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Outcome]]] = defaultdict(list)
+    for member, outcome in zip(members, outcomes, strict=True):
+        by_loop[member.loop].append((member.future, outcome))
+    for loop, results in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, results)
+        except RuntimeError:  # the loop was closed: nobody waits there any more
+            logger.debug("loop_closed")
+
+
+def _settle(results: Iterable[tuple[asyncio.Future[Any], Outcome]]) -> None:
+    for future, outcome in results:
+        if future.done():  # cancelled
+            continue
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import time
+import zlib
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +25,9 @@ from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job, JobStatus
 from rq.queue import Queue
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
+from rq.results import Result
 from rq.serializers import JSONSerializer
-from rq.utils import current_timestamp, now
+from rq.utils import current_timestamp, now, utcformat
 from rq.worker.base import BaseWorker, WorkerStatus
 
 from app.domain.models import JobId, created_at
@@ -34,6 +37,19 @@ EXECUTION_TTL: Final = 20  # seconds without a heartbeat after which an executio
 WORKER_TTL: Final = 30
 ABANDONED: Final = 20.0  # seconds in the intermediate list
 TIDIED: Final = 500  # entries at a time
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One job in flight; `rung` while its doorbell's own hash is known to be there."""
+
+    job_id: JobId
+    execution: Execution
+    rung: bool
+
+    @property
+    def job_key(self) -> bytes:
+        return _job_key(self.execution.job_id.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +73,22 @@ class RqBooks(BaseWorker):
         self._queue: Queue = self.queues[0]
         self._taken: str = self._queue.intermediate_queue_key
         self._started = StartedJobRegistry(queue=self._queue)
-        self._open: dict[JobId, tuple[Job, Execution]] = {}
+        self._finished = FinishedJobRegistry(queue=self._queue)
+        self._failed = FailedJobRegistry(queue=self._queue)
+        self._template = self._job_template()
+        self._open: dict[JobId, _Run] = {}
         self._lingering: dict[bytes, float] = {}
 
     def _set_connection(self, connection: Redis) -> Redis:
         return connection  # rq would stretch the time-outs to minutes
 
     def take(self, limit: int, wait: float) -> list[bytes]:
-        """Move up to `limit` ids to the intermediate list; while there is none, wait up to `wait` seconds for one."""
+        """Move up to `limit` ids to the intermediate list; while there is none, wait up to `wait` seconds."""
         key = self._queue.key
         queued = min(limit, self.connection.llen(key))
         if not queued:
+            if not wait:
+                return []
             text = cast("bytes | None", self.connection.blmove(key, self._taken, wait))  # type: ignore[arg-type]  # fractions are allowed
             return [text] if text else []
         with self.connection.pipeline(transaction=False) as pipe:
@@ -101,21 +122,23 @@ class RqBooks(BaseWorker):
                 pipe.lpush(self._queue.key, text)
             pipe.execute(raise_on_error=False)
 
-    def write(self, begun: Iterable[JobId], ended: Iterable[Outcome]) -> None:
-        """Book starts and ends in one transaction. What does not reach Redis is made good by `beat` or called again."""
-        fresh = [self._enter(job_id) for job_id in begun]
+    def write(self, rung: Iterable[JobId], swept: Iterable[JobId], ended: Iterable[Outcome]) -> None:
+        """Book starts and ends in one transaction; the doorbells of `rung` were read just now.
+
+        What does not reach Redis is made good by `beat`, or by writing the ends again.
+        """
+        fresh = [*(self._enter(job_id, rung=True) for job_id in rung), *(self._enter(job_id) for job_id in swept)]
         ending = [(self._open[one.job_id], one) for one in ended if one.job_id in self._open]
-        still_open = len(self._open) - len(ending)
         with self.connection.pipeline() as pipe:
-            for job, execution in fresh:
-                self._assert(pipe, job, execution)
-                pipe.lrem(self._taken, 1, job.id)
-            for (job, execution), one in ending:
-                self._close(pipe, job, execution, one)
-            self._assert_worker(pipe, busy=still_open > 0)
+            for run in fresh:
+                if run.rung:
+                    pipe.lrem(self._taken, 1, run.execution.job_id)
+            self._begin(pipe, fresh)
+            self._end(pipe, ending)
+            self._assert_worker(pipe, busy=len(self._open) > len(ending))
             pipe.execute(raise_on_error=False)
-        for _, one in ending:
-            self._open.pop(one.job_id, None)
+        for run, _ in ending:
+            self._open.pop(run.job_id, None)
 
     def tally(self, outcome: Outcome) -> None:
         """Add a run to this worker's figures; Redis hears of them at the next `write`."""
@@ -129,19 +152,20 @@ class RqBooks(BaseWorker):
 
     def beat(self) -> None:
         """Say that worker and executions live, writing all of it again: after a FLUSHALL this is the registration."""
+        for run in self._open.values():
+            run.rung = False
         with self.connection.pipeline() as pipe:
             pipe.sadd(Queue.redis_queues_keys, self._queue.key)
             worker_registration.register(self, pipe)
-            for job, execution in self._open.values():
-                self._assert(pipe, job, execution)
+            self._begin(pipe, list(self._open.values()))
             self._assert_worker(pipe, busy=bool(self._open))
             pipe.execute(raise_on_error=False)
 
     def tidy(self) -> None:
         """Remove what killed workers left, and what is past its time."""
         for step in (
-            FinishedJobRegistry(queue=self._queue).cleanup,
-            FailedJobRegistry(queue=self._queue).cleanup,
+            self._finished.cleanup,
+            self._failed.cleanup,
             self._tidy_workers,
             self._tidy_started,
             self._tidy_taken,
@@ -169,41 +193,69 @@ class RqBooks(BaseWorker):
         self._lingering = {text: self._lingering.get(text, at) for text in texts}
         self.dismiss((), forged=[text for text, since in self._lingering.items() if at - since > ABANDONED])
 
-    def _enter(self, job_id: JobId) -> tuple[Job, Execution]:
-        job = Job(str(job_id), connection=self.connection, serializer=JSONSerializer)
-        job.data = doorbell.data(job.id)
+    def _enter(self, job_id: JobId, *, rung: bool = False) -> _Run:
+        execution = Execution(uuid4().hex, str(job_id), self.connection, worker_name=self.name)
+        run = self._open[job_id] = _Run(job_id=job_id, execution=execution, rung=rung)
+        return run
+
+    def _begin(self, pipe: Pipeline, runs: Sequence[_Run]) -> None:
+        at = now()
+        time_text = utcformat(at)
+        for run in runs:
+            execution, job_key = run.execution, run.job_key
+            execution.last_heartbeat = at
+            # A doorbell's hash is there already; `beat` writes the whole of it for the others.
+            pipe.hset(job_key, mapping=self._job_fields(run, time_text))
+            pipe.persist(job_key)
+            execution.save(EXECUTION_TTL, pipe)
+            ExecutionRegistry(execution.job_id, self.connection).add(execution, EXECUTION_TTL, pipe)
+        if runs:
+            until = current_timestamp() + EXECUTION_TTL
+            pipe.zadd(self._started.key, {run.execution.composite_key: until for run in runs})
+            pipe.sadd(self.executions_key, *(run.execution.composite_key for run in runs))
+
+    def _job_fields(self, run: _Run, time_text: str) -> dict[Any, Any]:
+        fields = {
+            "status": JobStatus.STARTED.value,
+            "started_at": utcformat(run.execution.created_at),
+            "last_heartbeat": time_text,
+            "worker_name": self.name,
+        }
+        if run.rung:
+            return fields
+        since = created_at(run.job_id) if run.job_id.version == 7 else run.execution.created_at
+        data = zlib.compress(doorbell.data(run.execution.job_id))
+        return self._template | {"created_at": utcformat(since), "data": data} | fields
+
+    def _end(self, pipe: Pipeline, ending: Sequence[tuple[_Run, Outcome]]) -> None:
+        at = now()
+        time_text = utcformat(at)
+        for run, outcome in ending:
+            execution = run.execution
+            status = JobStatus.FINISHED if outcome.error is None else JobStatus.FAILED
+            pipe.hset(run.job_key, mapping={"status": status.value, "ended_at": time_text})
+            pipe.expire(run.job_key, doorbell.KEPT)
+            results = Result.get_key(execution.job_id)  # type: ignore[no-untyped-call]
+            pipe.xadd(results, _result(execution, outcome, at.timestamp()), maxlen=10)
+            pipe.expire(results, doorbell.KEPT)
+            pipe.zrem(ExecutionRegistry.key_template.format(execution.job_id), execution.id)
+        if ending:
+            composite = [run.execution.composite_key for run, _ in ending]
+            pipe.delete(*(run.execution.key for run, _ in ending))
+            pipe.zrem(self._started.key, *composite)
+            pipe.srem(self.executions_key, *composite)
+            until = current_timestamp() + doorbell.KEPT
+            for registry, failed in ((self._finished, False), (self._failed, True)):
+                shown = {run.execution.job_id: until for run, one in ending if (one.error is not None) is failed}
+                if shown:
+                    pipe.zadd(registry.key, shown)
+
+    def _job_template(self) -> dict[str, Any]:
+        job = Job("template", connection=self.connection, serializer=JSONSerializer)
+        job.data = b""
         job.origin, job.description, job.timeout = self._queue.name, doorbell.DESCRIPTION, doorbell.NO_TIMEOUT
         job.result_ttl = job.failure_ttl = doorbell.KEPT
-        job.worker_name, job.started_at, job._status = self.name, now(), JobStatus.STARTED  # noqa: SLF001
-        job.created_at = created_at(job_id) if job_id.version == 7 else job.started_at
-        execution = Execution(uuid4().hex, job.id, self.connection, worker_name=self.name)
-        self._open[job_id] = job, execution
-        return job, execution
-
-    def _assert(self, pipe: Pipeline, job: Job, execution: Execution) -> None:
-        job.last_heartbeat = execution.last_heartbeat = now()
-        job.save(pipeline=pipe, include_meta=False)
-        pipe.persist(job.key)
-        execution.save(EXECUTION_TTL, pipe)
-        ExecutionRegistry(job.id, self.connection).add(execution, EXECUTION_TTL, pipe)
-        self._started.add_execution(execution, pipe, EXECUTION_TTL)
-        pipe.sadd(self.executions_key, execution.composite_key)
-
-    def _close(self, pipe: Pipeline, job: Job, execution: Execution, outcome: Outcome) -> None:
-        job.ended_at = now()
-        told: dict[str, Any] = {
-            "worker_name": self.name,
-            "execution_id": execution.id,
-            "execution_started_at": execution.created_at,
-            "execution_ended_at": job.ended_at,
-        }
-        if outcome.error is None:
-            job._handle_success(doorbell.KEPT, pipe, **told)  # noqa: SLF001  # what rq's own worker calls
-            job.cleanup(doorbell.KEPT, pipeline=pipe, remove_from_queue=False)
-        else:
-            job.set_status(JobStatus.FAILED, pipeline=pipe)
-            job._handle_failure(outcome.error, pipe, **told)  # noqa: SLF001
-        execution.delete(job=job, pipeline=pipe)
+        return job.to_dict()
 
     def _assert_worker(self, pipe: Pipeline, *, busy: bool) -> None:
         self.last_heartbeat = now()
@@ -217,6 +269,20 @@ class RqBooks(BaseWorker):
         pipe.hset(self.key, mapping=self.serialize() | figures)
         pipe.expire(self.key, WORKER_TTL)
         pipe.expire(self.executions_key, WORKER_TTL)
+
+
+def _result(execution: Execution, outcome: Outcome, ended_at: float) -> dict[Any, Any]:
+    kind = Result.Type.SUCCESSFUL if outcome.error is None else Result.Type.FAILED
+    fields: dict[Any, Any] = {
+        "type": kind.value,
+        "worker_name": execution.worker_name,
+        "execution_id": execution.id,
+        "execution_started_at": execution.created_at.timestamp(),
+        "execution_ended_at": ended_at,
+    }
+    if outcome.error is not None:
+        fields["exc_string"] = b64encode(zlib.compress(outcome.error.encode())).decode()
+    return fields
 
 
 def _job_key(text: bytes) -> bytes:

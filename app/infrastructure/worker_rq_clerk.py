@@ -137,7 +137,6 @@ class Clerk(threading.Thread):
 
     def _round(self) -> None:
         at = time.monotonic()
-        self._write()
         if at >= self._next_beat:
             self._books.beat()
             self._next_beat = at + BEAT_EVERY
@@ -146,20 +145,22 @@ class Clerk(threading.Thread):
             self._next_tidy = at + TIDY_EVERY
         self._tell_quiet()
         free = self._slots.free if self._taking and not self._held else 0
-        if free:
-            self._take(free)
-            if self._slots.free < self._slots.size:
-                time.sleep(max(0.0, ROUND - (time.monotonic() - at)))
-        else:
+        if not free and not self._ended and not self._begun:
             if at - self._seen[0] >= LOOK_EVERY:
                 self._saw(self._books.read(())[1])
             self._rest(LOOK_EVERY)
+        # New work first, then the books: a slot that came free is not kept waiting by what was in it.
+        claimed = self._take(free) if free else []
+        self._write(claimed)
+        if self._slots.free < self._slots.size:
+            time.sleep(max(0.0, ROUND - (time.monotonic() - at)))
 
-    def _take(self, free: int) -> None:
-        texts = self._books.take(free, IDLE_WAIT if free == self._slots.size else BUSY_WAIT)
+    def _take(self, free: int) -> list[JobId]:
+        wait = IDLE_WAIT if free == self._slots.size else BUSY_WAIT
+        texts = self._books.take(free, 0 if self._ended or self._begun else wait)
         if not texts:
             self._saw(None)
-            return
+            return []
         found, head = self._books.read(texts)
         self._saw(head)
         forged = [text for text, job_id in zip(texts, found, strict=True) if job_id is None]
@@ -168,16 +169,14 @@ class Clerk(threading.Thread):
         mine = set(claimed)
         twice = [text for text, job_id in known if job_id in self._slots and job_id not in mine]
         back = [text for text, job_id in known if job_id not in self._slots]
-        try:
-            self._books.write(claimed, ())
-        finally:
-            self._start_jobs(claimed)
+        self._start_jobs(claimed)
         if forged:
             logger.warning("%d messages that no Callslip wrote were dropped from the queue", len(forged))
         if forged or twice or back:
             self._books.dismiss(twice, forged=forged, back=back)
+        return claimed
 
-    def _write(self) -> None:
+    def _write(self, claimed: Sequence[JobId]) -> None:
         begun = [self._begun.popleft() for _ in range(len(self._begun))]
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
         for outcome in ended:
@@ -186,8 +185,8 @@ class Clerk(threading.Thread):
         for outcome in self._unbooked[:-UNBOOKED]:
             self._books.forget(outcome.job_id)
         self._unbooked = self._unbooked[-UNBOOKED:]
-        if begun or self._unbooked:
-            self._books.write(begun, self._unbooked)
+        if claimed or begun or self._unbooked:
+            self._books.write(claimed, begun, self._unbooked)
             self._unbooked = []
 
     def _tell_quiet(self) -> None:
@@ -212,7 +211,7 @@ class Clerk(threading.Thread):
 
     def _sign_off(self) -> None:
         try:
-            self._write()
+            self._write(())
             self._books.register_death()  # type: ignore[no-untyped-call]
         except RedisError as error:
             logger.warning("the worker could not sign off (%s); its entries expire", type(error).__name__)

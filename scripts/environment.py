@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
-PIP = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
+PIP = ("-m", "pip", "--quiet", "--quiet", "--disable-pip-version-check", "--no-input")
 INSTALL = (*PIP, "install", "--only-binary", ":all:", "--no-warn-script-location")
 
 
@@ -75,9 +75,10 @@ class _Links(HTMLParser):
 
 def _download_pip(into: Path) -> Path:
     """The newest pip that this Python may run, checked against its stated SHA-256."""
-    candidates = [file for index in _indexes() for file in _wheels(index)]
+    troubles: list[str] = []
+    candidates = [file for index in _indexes() for file in _wheels(index, troubles)]
     if not candidates:
-        sys.exit("No package index offers pip. Install python3-venv, or set PIP_INDEX_URL.")
+        sys.exit("\n".join(["No package index offers pip. Install python3-venv, or set PIP_INDEX_URL.", *troubles]))
     address, fragment = urldefrag(max(candidates)[1])
     content = _read(address)
     if fragment != f"sha256={hashlib.sha256(content).hexdigest()}":
@@ -87,12 +88,12 @@ def _download_pip(into: Path) -> Path:
     return wheel
 
 
-def _wheels(index: str) -> list[tuple[tuple[int, ...], str]]:
+def _wheels(index: str, troubles: list[str]) -> list[tuple[tuple[int, ...], str]]:
     page = f"{index.rstrip('/')}/pip/"
     try:
         content = _read(page if not page.startswith("file:") else f"{page}index.html")
     except OSError as error:
-        sys.stderr.write(f"{_shown(page)}: {error}\n")
+        troubles.append(f"{_shown(page)}: {error}")
         return []
     links = _Links(page)
     links.feed(content.decode())

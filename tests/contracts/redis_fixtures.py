@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -10,10 +11,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import redis
+from app.domain.models import JobId, new_job_id
+from app.domain.protocols import JobQueue
 from app.infrastructure.valkey_embedded import EmbeddedValkey
 
 
@@ -90,3 +94,15 @@ def fake_redis_url() -> Iterator[str]:
     yield f"redis://127.0.0.1:{server.server_address[1]}/0"
     server.shutdown()
     server.server_close()
+
+
+def new_id() -> JobId:
+    """The id of a job that was created now."""
+    return new_job_id(datetime.now(UTC))
+
+
+async def rung(queue: JobQueue, *job_ids: JobId) -> None:
+    """Ring, and give the doorbells the time to reach Redis."""
+    for job_id in job_ids:
+        queue.ring(job_id)
+    await asyncio.sleep(0.15)

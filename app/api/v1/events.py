@@ -54,10 +54,10 @@ def frame(line: AuditEvent) -> bytes:
 class EventStream(Response):
     """Sends lines as long as the client stays and the job goes on. One task besides its own, and no copy of anything."""
 
-    def __init__(self, services: Services, job: Job, after: int) -> None:
+    def __init__(self, services: Services, job: Job, after: int, every: timedelta = KEEP_ALIVE) -> None:
         super().__init__(None, 200, _HEADERS)
         del self.headers["content-length"]
-        self._services, self._job, self._after = services, job, after
+        self._services, self._job, self._after, self._every = services, job, after, every
         self._ended = job.status.ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
@@ -85,7 +85,7 @@ class EventStream(Response):
         self._after, self._ended = lines[-1].version, lines[-1].after.ended
 
     async def _something_new(self, ear: Watch, gone: asyncio.Task[None]) -> bool:
-        waiting = asyncio.create_task(ear.wait(KEEP_ALIVE))
+        waiting = asyncio.create_task(ear.wait(self._every))
         try:
             await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
             return waiting.done() and waiting.result()

@@ -6,7 +6,7 @@ import importlib
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,16 +34,15 @@ class Engine:
     codec: Codec
     begin: str
     snapshot: str
+    connect_options: Mapping[str, Any]
+    settle: Callable[[Any], None]  # what a new connection needs
     reads_never_wait: bool  # SQLite in WAL mode: neither for writers nor for a network
 
     def connect(self) -> Any:
         """A driver's connection outside any pool, which commits each statement unless told BEGIN."""
-        fairy = self.sql.raw_connection()
-        fairy.detach()
-        connection: Any = fairy.driver_connection
-        if self.name == "postgresql":
-            connection.rollback()
-            connection.autocommit = True
+        arguments, options = self.sql.dialect.create_connect_args(self.sql.url)
+        connection: Any = self.sql.dialect.connect(*arguments, **{**options, **self.connect_options})
+        self.settle(connection)
         return connection
 
     def text(self, sql: str) -> str:
@@ -112,6 +111,8 @@ def _postgresql(url: sa.URL) -> Engine:
         codec=POSTGRESQL_CODEC,
         begin="BEGIN",
         snapshot="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        connect_options={"autocommit": True},
+        settle=lambda _connection: None,
         reads_never_wait=False,
     )
 
@@ -125,7 +126,8 @@ def _sqlite(url: sa.URL, synchronous: str) -> Engine:
     if not sound and synchronous.upper() == "FULL":
         synchronous = "EXTRA"  # with a rollback journal, only EXTRA makes its removal durable
     engine = sa.create_engine(url, poolclass=pool.NullPool, module=module)
-    event.listen(engine, "connect", _settings("WAL" if sound else "TRUNCATE", synchronous))
+    settle = _settings("WAL" if sound else "TRUNCATE", synchronous)
+    event.listen(engine, "connect", lambda connection, _record: settle(connection))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     errors = (module.Error, sa.exc.DBAPIError)
     return Engine(
@@ -135,6 +137,8 @@ def _sqlite(url: sa.URL, synchronous: str) -> Engine:
         codec=SQLITE_CODEC,
         begin="BEGIN IMMEDIATE",
         snapshot="BEGIN",
+        connect_options={"check_same_thread": False},  # the last to use them is the thread that closes
+        settle=settle,
         reads_never_wait=sound,
     )
 
@@ -143,8 +147,8 @@ def _dbapi(engine: sa.Engine) -> Any:
     return engine.dialect.dbapi
 
 
-def _settings(journal: str, synchronous: str) -> Callable[[Any, object], None]:
-    def connected(connection: Any, _record: object) -> None:
+def _settings(journal: str, synchronous: str) -> Callable[[Any], None]:
+    def settle(connection: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions by itself
         for pragma in (
             f"busy_timeout = {BUSY}",
@@ -156,7 +160,7 @@ def _settings(journal: str, synchronous: str) -> Callable[[Any, object], None]:
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
 
-    return connected
+    return settle
 
 
 def _sqlite_modules() -> list[ModuleType]:

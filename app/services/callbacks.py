@@ -42,13 +42,9 @@ class Reading:
 
 def read_callback(job: Job, callback: Callback, periods: Periods) -> Reading:
     """What `callback` means for the job as it is."""
-    match callback.status:
-        case "processing":
-            return _progress(job, callback, periods)
-        case "success":
-            return _success(job, callback)
-        case "failure":
-            return _failure(job, callback)
+    if callback.status == "processing":
+        return _progress(job, callback, periods)
+    return _success(job, callback) if callback.status == "success" else _failure(job, callback)
 
 
 def _progress(job: Job, callback: Callback, periods: Periods) -> Reading:

@@ -23,12 +23,13 @@ class Hold:
     """One running attempt. `lost` says that it was cancelled because it is over."""
 
     attempt: int
-    task: asyncio.Task[object] | None
+    task: asyncio.Task[object]
     lost: bool = False
+    over: bool = False
 
     def lose(self) -> None:
-        self.lost = True
-        if self.task is not None:
+        if not self.over:
+            self.lost = True
             self.task.cancel()
 
 
@@ -50,11 +51,13 @@ class LeaseKeeper:
     async def hold(self, job: Job) -> AsyncIterator[Hold]:
         """Keeps the attempt's lease while the block runs in the current task, and cancels that task if it is lost."""
         self._start()
-        held = self._holds[job.job_id] = Hold(job.attempt, asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - only a task can wait here
+        held = self._holds[job.job_id] = Hold(job.attempt, task)
         try:
             yield held
         finally:
-            held.task = None
+            held.over = True
             if self._holds.get(job.job_id) is held:
                 del self._holds[job.job_id]
 

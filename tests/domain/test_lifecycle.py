@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain import audit, lifecycle
-from app.domain.errors import DeliveryTrouble, IllegalTransition, NotDue, Race, StaleAttempt
+from app.domain.errors import DeliveryTrouble, IllegalTransition, Misconfigured, NotDue, Race, StaleAttempt
 from app.domain.lifecycle import (
     Accepted,
     Cancelled,
@@ -26,7 +26,17 @@ from app.domain.lifecycle import (
     Started,
     TroubleKind,
 )
-from app.domain.models import FileUploadInfo, Job, JobError, JobResult, JobStatus, Progress, Trouble, new_job_id
+from app.domain.models import (
+    FileUploadInfo,
+    Job,
+    JobError,
+    JobResult,
+    JobStatus,
+    Progress,
+    Trouble,
+    created_at,
+    new_job_id,
+)
 
 AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -292,3 +302,15 @@ def test_silence_after_delivery_is_looked_at_ever_more_rarely_and_ends_at_the_de
 
 def test_a_queued_job_that_is_due_is_simply_to_be_started() -> None:
     assert lifecycle.due(accepted(), PERIODS, AT + SECOND, 0) is None
+
+
+def test_ids_sort_by_time_and_tell_it() -> None:
+    ids = [new_job_id(AT + n * SECOND) for n in range(3)]
+    assert sorted(ids) == ids
+    assert [created_at(job_id) for job_id in ids] == [AT + n * SECOND for n in range(3)]
+    assert {(job_id.version, job_id.variant) for job_id in ids} == {(7, "specified in RFC 4122")}
+
+
+def test_a_service_that_refuses_to_start_says_every_problem_on_a_line() -> None:
+    refusal = Misconfigured(["A is missing", "B is weak"])
+    assert (refusal.problems, str(refusal)) == (("A is missing", "B is weak"), "A is missing\nB is weak")

@@ -1,0 +1,282 @@
+"""The composition root: settings in, services out. Every adapter is chosen here, and closed by whoever opened it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import uvloop
+from dotenv import dotenv_values
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from app.api import create_app
+from app.api.v1.views import job_info
+from app.core import logging as log_format
+from app.core.settings import ENV_FILE, Settings, settings_or_exit
+from app.domain.errors import CallslipError, Unavailable
+from app.domain.lifecycle import Periods
+from app.domain.models import Job, JobId, Json
+from app.domain.protocols import Runner
+from app.domain.signing import Capabilities, secret_bytes
+from app.domain.workflow import Workflow
+from app.infrastructure.dashboard_rq import dashboard
+from app.infrastructure.feed_redis import RedisJobFeed
+from app.infrastructure.file_store_local import LocalFileStore
+from app.infrastructure.http_client import build_client
+from app.infrastructure.job_agenda_sql import SqlJobAgenda
+from app.infrastructure.job_log_sql import SqlJobLogStore
+from app.infrastructure.job_search_sql import SqlJobSearch
+from app.infrastructure.notice_box_sql import SqlNoticeBox
+from app.infrastructure.notifier_webhook import WebhookNotifier
+from app.infrastructure.queue_rq import RqJobQueue
+from app.infrastructure.runner_webhook import WebhookRunner
+from app.infrastructure.sql_database import SqlDatabase, migrate, revision_is_current
+from app.infrastructure.valkey_embedded import EmbeddedValkey
+from app.infrastructure.webhook_target import WebhookTarget
+from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
+from app.infrastructure.workflow_config import N8nValues, load_workflows
+from app.services import Services, UploadLimits
+from app.services.clock import DatabaseClock
+from app.services.housekeeping import Housekeeping
+from app.services.leases import LeaseKeeper
+from app.services.notices import NoticeService
+from app.services.slots import Slots
+from app.services.task_service import Ports, TaskService
+
+__all__ = ["HeadOfQueue", "application", "embedded_queue", "open_services", "prepare", "run", "worker"]
+
+VERSION = "0.1.0"
+CLOCK_EVERY = timedelta(seconds=10)
+
+
+def application() -> FastAPI:
+    """The API process: settings are read and checked now, services are opened when it starts to serve."""
+    settings = settings_or_exit()
+    log_format.configure(settings.log_level, settings.log_format)
+    return create_app(lambda: open_services(settings))
+
+
+def run(program: Coroutine[Any, Any, None]) -> None:
+    """Runs a program's coroutine on the fastest loop there is; says in plain words why it cannot start."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(program)
+    except CallslipError as error:
+        sys.stderr.write(f"Callslip cannot start: {error}\n")
+        raise SystemExit(2) from None
+
+
+def prepare(settings: Settings) -> None:
+    """Brings the database to the newest schema, unless it has it. Raises StoreUnavailable."""
+    if not revision_is_current(settings.database_url):
+        migrate(settings.database_url)
+
+
+def embedded_queue(settings: Settings) -> EmbeddedValkey | None:
+    """The queue server that has to run beside us, or None when the settings name one."""
+    return None if settings.redis_url else EmbeddedValkey(settings.data_dir / "valkey")
+
+
+def worker(
+    settings: Settings,
+    run: Callable[[JobId], Awaitable[None]],
+    take: Callable[[int, HeadOfQueue], Awaitable[Sequence[JobId]]],
+) -> AsyncWorker:
+    """The worker that rings `run` and sweeps with `take`."""
+    return AsyncWorker(
+        _redis_url(settings),
+        settings.queue_name,
+        run=run,
+        take=take,
+        concurrency=settings.worker_concurrency,
+        sweep_every=settings.sweep_every,
+        drain_timeout=settings.drain_timeout,
+    )
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Everything that an entry point holds, closed in reverse order. Raises Misconfigured and StoreUnavailable."""
+    async with AsyncExitStack() as stack:
+        if settings.auto_migrate:
+            await asyncio.to_thread(prepare, settings)
+        database = SqlDatabase(settings.database_url, sqlite_synchronous=settings.sqlite_synchronous)
+        stack.push_async_callback(database.close)
+        await asyncio.to_thread(database.check)
+        builder = _Builder(settings, database, stack)
+        services = await builder.services()
+        keeping_time = asyncio.create_task(_keep_time(services))
+        stack.callback(keeping_time.cancel)
+        stack.push_async_callback(services.tasks.close)
+        yield services
+
+
+class _Builder:
+    """Puts one process's parts together."""
+
+    def __init__(self, settings: Settings, database: SqlDatabase, stack: AsyncExitStack) -> None:
+        self.settings, self.stack, self.database = settings, stack, database
+        self.clock = DatabaseClock()
+        self.log = SqlJobLogStore(database, keep_notices=settings.notify_url is not None)
+        self.agenda, self.search = SqlJobAgenda(database), SqlJobSearch(database)
+        self.periods = _periods(settings)
+        self.capabilities = Capabilities(_keys(settings.secret_key))
+        self.files = LocalFileStore(settings.data_dir / "files", settings.min_free_disk)
+        stack.callback(self.files.close)
+        self.client = build_client(
+            verify=settings.n8n_verify_tls, ca_file=settings.n8n_ca_file, connections=settings.worker_concurrency
+        )
+        stack.push_async_callback(self.client.aclose)
+
+    async def services(self) -> Services:
+        settings = self.settings
+        await self.clock.measure(self.agenda)
+        queue = RqJobQueue(_redis_url(settings), settings.queue_name)
+        self.stack.push_async_callback(queue.close)
+        feed = RedisJobFeed(_redis_url(settings), settings.queue_name, self.search.versions, settings.feed_every)
+        await self.stack.enter_async_context(feed)
+        found = self._workflows()
+        workflows = {name: workflow for name, (workflow, _) in found.items()}
+        ports = Ports(
+            log=self.log,
+            agenda=self.agenda,
+            search=self.search,
+            queue=queue,
+            feed=feed,
+            files=self.files,
+            workflows=workflows,
+            runners={name: self._runner(workflow, target) for name, (workflow, target) in found.items()},
+            clock=self.clock,
+        )
+        in_flight = {name: workflow.in_flight for name, workflow in workflows.items()}
+        tasks = TaskService(
+            ports,
+            leases=LeaseKeeper(self.agenda, self.log, self.clock, settings.lease, settings.lease_renewal),
+            slots=Slots(in_flight, settings.worker_concurrency),
+            max_size=settings.max_upload_size,
+            max_open_jobs=settings.max_open_jobs,
+        )
+        keep_files = settings.keep_files or None
+        keeping = Housekeeping(self.log, self.search, self.files, self.clock, keep_files, settings.orphan_age)
+        services = Services(
+            tasks=tasks,
+            notices=self._notices(lambda job: job_info(services, job).model_dump(mode="json")),
+            housekeeping=keeping,
+            log=self.log,
+            agenda=self.agenda,
+            search=self.search,
+            queue=queue,
+            feed=feed,
+            files=self.files,
+            workflows=workflows,
+            capabilities=self.capabilities,
+            api_keys={name: key.get_secret_value() for name, key in settings.callslip_api_keys.items()},
+            callback_secrets=_keys(settings.callback_secret),
+            clock=self.clock,
+            link_ttl=settings.link_ttl,
+            public_url=settings.public_url,
+            upload=_upload_limits(settings),
+            database_check=self.database.ping,
+            dashboard=self._dashboard(),
+        )
+        return services
+
+    def _workflows(self) -> Mapping[str, tuple[Workflow, WebhookTarget]]:
+        settings = self.settings
+        path = settings.workflows_file if settings.workflows_file.exists() else None
+        variables = {name: value for name, value in dotenv_values(ENV_FILE).items() if value} | dict(os.environ)
+        return load_workflows(path, _n8n(settings), variables, self.periods, settings.max_upload_size)
+
+    def _runner(self, workflow: Workflow, target: WebhookTarget) -> Runner:
+        return WebhookRunner(
+            target,
+            workflow=workflow,
+            client=self.client,
+            files=self.files,
+            capabilities=self.capabilities,
+            public_url=self.settings.public_url,
+            link_ttl=self.settings.link_ttl,
+            clock=self.clock,
+            version=VERSION,
+        )
+
+    def _notices(self, as_client_sees_it: Callable[[Job], Mapping[str, Json]]) -> NoticeService | None:
+        settings = self.settings
+        if settings.notify_url is None:
+            return None
+        notifier = WebhookNotifier(
+            settings.notify_url,
+            _keys(settings.notify_secret),
+            client=self.client,
+            job_info=as_client_sees_it,
+            clock=self.clock,
+            version=VERSION,
+        )
+        return NoticeService(SqlNoticeBox(self.database), self.log, notifier, self.clock, self.periods)
+
+    def _dashboard(self) -> Any:
+        settings = self.settings
+        if not settings.rq_dashboard:
+            return None
+        return dashboard(_redis_url(settings), settings.queue_name, write=settings.rq_dashboard_write)
+
+
+def _redis_url(settings: Settings) -> str:
+    """Where the queue is: as set, else the embedded server of this data folder, whether or not it runs now."""
+    return settings.redis_url or EmbeddedValkey(settings.data_dir / "valkey").url
+
+
+def _keys(secrets: tuple[SecretStr, ...]) -> tuple[bytes, ...]:
+    return tuple(secret_bytes(secret.get_secret_value()) for secret in secrets)
+
+
+def _periods(settings: Settings) -> Periods:
+    return Periods(
+        schedule=settings.retry_schedule,
+        jitter=settings.retry_jitter,
+        lease=settings.lease,
+        ambiguity_wait=settings.ambiguity_wait,
+        refused_for=settings.refused_for,
+        callback_timeout=settings.callback_timeout,
+        callback_deadline=settings.callback_deadline,
+    )
+
+
+def _n8n(settings: Settings) -> N8nValues:
+    token, api_key = settings.n8n_webhook_token, settings.n8n_api_key
+    return N8nValues(
+        url=settings.n8n_webhook_url,
+        token=token.get_secret_value() if token else None,
+        secrets=tuple(secret.get_secret_value() for secret in settings.n8n_webhook_secret),
+        auth=settings.n8n_auth,
+        delivery=settings.n8n_delivery,
+        multipart_limit=settings.n8n_multipart_limit,
+        timeout=settings.n8n_timeout,
+        api_url=settings.n8n_api_url,
+        api_key=api_key.get_secret_value() if api_key else None,
+        in_flight=settings.in_flight,
+    )
+
+
+def _upload_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(
+        max_size=settings.max_upload_size,
+        max_concurrent=settings.upload_max_concurrent,
+        min_rate=settings.upload_min_rate,
+        rate_window=settings.upload_rate_window,
+        idle_timeout=settings.upload_idle_timeout,
+    )
+
+
+async def _keep_time(services: Services) -> None:
+    """The API process does not sweep, so it measures the database's clock by itself."""
+    while True:
+        await asyncio.sleep(CLOCK_EVERY.total_seconds())
+        with suppress(Unavailable):
+            await services.clock.measure(services.agenda)

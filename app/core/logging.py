@@ -99,10 +99,10 @@ def configure(level: str = "INFO", log_format: str = "auto") -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     for name, logger in logging.root.manager.loggerDict.items():
-        if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
+        ours_now = name.partition(".")[0] in _LIBRARIES
+        if ours_now and isinstance(logger, logging.Logger) and logger.handlers:  # without: silenced on purpose
             logger.handlers.clear()
             logger.propagate = True
-            logger.disabled = False
     for name, quietest in _LIBRARIES.items():
         logging.getLogger(name).setLevel(max(quietest, logging.getLevelNamesMapping()[level]))
 

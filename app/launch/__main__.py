@@ -9,9 +9,8 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from app import bootstrap
 from app.core.settings import ENV_FILE, Settings, settings_or_exit
-from app.domain.errors import Misconfigured
+from app.domain.errors import CallslipError
 from app.launch import programs
 from app.launch.child import CannotStart, end_with_parent
 from app.launch.claims import CannotLaunch, check_port, claim_children, claim_data_dir
@@ -19,7 +18,6 @@ from app.launch.env_file import ensure_env_file
 from app.launch.fleet import Fleet
 from app.launch.greeting import greeting, wait_until_ready
 
-QUEUE_PATIENCE = timedelta(seconds=20)
 READY_PATIENCE = timedelta(seconds=20)
 
 
@@ -79,8 +77,8 @@ async def _run(settings: Settings, say: Output, lock: int) -> int:
         await serving
     except CannotStart as problem:
         lines = [f"{problem}. Its last words:", *(f"  {line}" for line in problem.lines)]
-    except Misconfigured as problem:
-        lines = ["cannot start:", *(f"  {line}" for line in problem.problems)]
+    except CallslipError as problem:
+        lines = ["cannot start:", *(f"  {line}" for line in str(problem).splitlines())]
     finally:
         serving.cancel()
         stopping.cancel()
@@ -92,17 +90,15 @@ async def _run(settings: Settings, say: Output, lock: int) -> int:
 
 async def _serve(settings: Settings, fleet: Fleet, say: Output, lock: int) -> None:
     variables = programs.environment(settings)
-    embedded = bootstrap.embedded_queue(settings)
-    if embedded is not None:
-        fleet.start(programs.queue(embedded.command(), (lock,), variables))
-        variables["REDIS_URL"] = embedded.url
     workflow = settings.n8n_webhook_url
     if workflow is None:
         fleet.start(programs.demo(settings, (lock,), variables))
         workflow = "the demo in demo/; set N8N_WEBHOOK_URL for your own"
-    await asyncio.to_thread(bootstrap.prepare, settings)
-    if embedded is not None:
-        await asyncio.to_thread(embedded.wait_ready, QUEUE_PATIENCE)
+    command, url = await asyncio.to_thread(_embedded_queue, settings)
+    if command:
+        fleet.start(programs.queue(command, (lock,), variables))
+        variables["REDIS_URL"] = url
+    # Nobody waits for anybody: API and worker bring the database up to date under a lock, and live without the queue.
     fleet.start(programs.worker(settings, (lock,), variables))
     fleet.start(programs.api(settings, (lock,), variables))
     state = await wait_until_ready(settings.host, settings.port, READY_PATIENCE)
@@ -110,6 +106,13 @@ async def _serve(settings: Settings, fleet: Fleet, say: Output, lock: int) -> No
     for line in greeting(settings, ENV_FILE, programs.ROOT, workflow, state):
         say("", line)
     await asyncio.Event().wait()
+
+
+def _embedded_queue(settings: Settings) -> tuple[list[str], str]:
+    from app import bootstrap  # noqa: PLC0415 - heavy: a wrong setting or a busy port is told without it
+
+    queue = bootstrap.embedded_queue(settings)
+    return (queue.command(), queue.url) if queue is not None else ([], "")
 
 
 def _listen(stop: asyncio.Event, fleet: Fleet) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from time import monotonic
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -33,7 +32,6 @@ class Program:
     environment: Mapping[str, str]
     grace: timedelta = timedelta(seconds=5)
     inherited: Collection[int] = ()
-    cwd: Path | None = None
 
 
 class CannotStart(Exception):
@@ -112,7 +110,6 @@ class Child:
                 stdout=writing,
                 stderr=writing,
                 env=dict(self.program.environment),
-                cwd=self.program.cwd,
                 start_new_session=True,  # Ctrl-C in the terminal reaches the launcher only
                 preexec_fn=end_with_parent,  # one prctl call: no locks, no imports
                 pass_fds=tuple(self.program.inherited),

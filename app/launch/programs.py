@@ -26,8 +26,8 @@ def environment(settings: Settings) -> dict[str, str]:
         old.unlink()
     return {
         **os.environ,
-        "AUTO_MIGRATE": "false",  # the launcher did, before it started anybody
         "LOG_FORMAT": "json" if settings.log_format == "json" else "text",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         "PYTHONUNBUFFERED": "1",
     }
@@ -50,16 +50,14 @@ def demo(settings: Settings, inherited: tuple[int, ...], variables: dict[str, st
         "N8N_WEBHOOK_SECRET": ",".join(s.get_secret_value() for s in signing) or secrets.token_urlsafe(32),
     }
     command = [sys.executable, "-m", "demo.far_side"]
-    return Program(
-        name="demo", command=command, environment={**variables, "DEMO_PORT": str(port)}, inherited=inherited, cwd=ROOT
-    )
+    return Program(name="demo", command=command, environment={**variables, "DEMO_PORT": str(port)}, inherited=inherited)
 
 
 def worker(settings: Settings, inherited: tuple[int, ...], variables: Mapping[str, str]) -> Program:
     """The RQ worker; it may finish its deliveries before it ends."""
     command = [sys.executable, str(ROOT / "rq_worker.py")]
     grace = settings.drain_timeout + KILL_AFTER
-    return Program(name="worker", command=command, environment=variables, grace=grace, inherited=inherited, cwd=ROOT)
+    return Program(name="worker", command=command, environment=variables, grace=grace, inherited=inherited)
 
 
 def api(settings: Settings, inherited: tuple[int, ...], variables: Mapping[str, str]) -> Program:
@@ -71,4 +69,4 @@ def api(settings: Settings, inherited: tuple[int, ...], variables: Mapping[str, 
         *("--timeout-graceful-shutdown", str(int(API_GRACE.total_seconds()))),
     ]
     grace = API_GRACE + KILL_AFTER
-    return Program(name="api", command=command, environment=variables, grace=grace, inherited=inherited, cwd=ROOT)
+    return Program(name="api", command=command, environment=variables, grace=grace, inherited=inherited)

@@ -55,7 +55,7 @@ class LocalFileStore:
                 else:
                     await self._call(upload.write, piece)
             if not (upload.size or last):
-                raise Malformed("the file is empty")
+                raise Malformed("the file is empty")  # noqa: TRY301 - what was begun is discarded below
             await self._call(upload.publish, self._path(job_id), last)
         except BaseException:
             upload.discard()

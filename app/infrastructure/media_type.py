@@ -5,8 +5,8 @@ from __future__ import annotations
 try:
     import magic
 except ImportError:  # a bare machine has no libmagic
-    import pylibmagic  # noqa: F401 - importing it makes its own copy findable
     import magic
+    import pylibmagic  # noqa: F401 - importing it makes its own copy findable
 
 HEAD = 4096  # bytes that libmagic gets to see
 

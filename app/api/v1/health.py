@@ -65,10 +65,12 @@ async def health(services: Ours) -> Response:
     return await ready(services)
 
 
-async def readiness_of(services: Services) -> Readiness:
-    """Asks all dependencies at the same time."""
+async def readiness_of(services: Services, patience: float = PATIENCE) -> Readiness:
+    """Asks all dependencies at the same time, each for as many seconds."""
     database, free, report = await asyncio.gather(
-        _asked(services.database_check()), _asked(services.files.check()), _asked(services.queue.report())
+        _asked(services.database_check(), patience),
+        _asked(services.files.check(), patience),
+        _asked(services.queue.report(), patience),
     )
     parts = {
         "database": _away(database, "failed") or Dependency(status="ok"),
@@ -82,14 +84,14 @@ async def readiness_of(services: Services) -> Readiness:
     return Readiness(status=worst, **parts)
 
 
-async def _asked(question: Awaitable[T]) -> T | Unavailable:
+async def _asked(question: Awaitable[T], patience: float) -> T | Unavailable:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             return await question
     except Unavailable as error:
         return error
     except TimeoutError:
-        return Unavailable(f"no answer within {PATIENCE:g} seconds")
+        return Unavailable(f"no answer within {patience:g} seconds")
 
 
 def _away(answer: object, status: State) -> Dependency | None:

@@ -30,15 +30,18 @@ async def metrics(services: Ours) -> Response:
     registry = CollectorRegistry(auto_describe=False)
     with suppress(Unavailable):
         registry.register(JobFigures(await job_counts(services), services.clock()))
+    return Response(process_figures(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def process_figures(registry: CollectorRegistry) -> bytes:
+    """The text of this registry and of what processes counted: all of this host, if they share a folder for it."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        text = generate_latest(registry)
-    else:
-        text = generate_latest(registry) + generate_latest(REGISTRY)
-    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(REGISTRY)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JobFigures(Collector):
     """What the database says at this moment, as metrics."""
 

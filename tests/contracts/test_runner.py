@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook
 
-from app.domain.errors import DeliveryTrouble
+from app.domain.errors import DeliveryTrouble, Misconfigured
 from app.domain.lifecycle import Delivered, Event, Failed, Noted, NoteKind, Periods, TroubleKind, patience
 from app.domain.models import Job, JobStatus, new_job_id
 from app.domain.protocols import Runner
@@ -576,6 +576,25 @@ async def test_many_deliveries_share_connections(stage: Stage) -> None:
     assert stage.far.connections == 1
 
 
+async def test_a_connection_that_the_far_side_gave_up_is_not_used_again(stage: Stage) -> None:
+    async def leave(call: Call) -> None:
+        await reply(200)(call)
+        call.close()
+
+    stage.far.will(leave)
+    for _ in range(3):
+        assert isinstance(await stage.runner().run(await stage.job()), Delivered)
+        await asyncio.sleep(0.02)
+    assert stage.far.connections == 3
+
+
+async def test_cookies_are_neither_kept_nor_sent(stage: Stage) -> None:
+    stage.far.will(reply(200, headers={"Set-Cookie": "session=1; Path=/"}))
+    for _ in range(2):
+        await stage.runner().run(await stage.job())
+    assert stage.far.receipts[1].header("cookie") is None
+
+
 # What is stored
 
 
@@ -660,6 +679,20 @@ async def test_a_ca_file_makes_a_certificate_known(
 
 async def test_verification_can_be_switched_off(tmp_path: Path, secure: FarSide) -> None:
     assert isinstance(await deliver_over_tls(tmp_path, secure, verify=False), Delivered)
+
+
+async def test_a_far_side_that_does_not_speak_tls_got_nothing(stage: Stage) -> None:
+    trouble = await stage.trouble(await stage.job(), url=stage.far.url.replace("http:", "https:"))
+    assert trouble.kind == TroubleKind.UNAVAILABLE
+    assert stage.far.receipts == []
+
+
+def test_a_ca_file_without_certificates_stops_the_start(tmp_path: Path) -> None:
+    empty = tmp_path / "ca.pem"
+    empty.write_text("nothing")
+    for path in (empty, tmp_path / "missing.pem"):
+        with pytest.raises(Misconfigured, match=path.name):
+            build_client(verify=True, ca_file=path, connections=1)
 
 
 # Asking and stopping

@@ -51,6 +51,14 @@ def until(condition: Callable[[], Any], patience: float = 20.0, every: float = 0
     raise AssertionError(f"not within {patience} s: {condition}")
 
 
+def command_of(process: psutil.Process) -> str:
+    """The command line; nothing for a process that has just ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # also a zombie
+        return ""
+
+
 class Stack:
     """A running Callslip. `client` speaks to its API with the key."""
 
@@ -100,13 +108,13 @@ class Stack:
 
     def child(self, word: str) -> psutil.Process:
         """The child process whose command line has this word."""
-        return next(one for one in self.family() if any(word in part for part in one.cmdline()))
+        return next(one for one in self.family() if word in command_of(one))
 
     def kill(self, word: str) -> None:
         """SIGKILL, and waits until the launcher has started another one."""
         victim = self.child(word)
         victim.kill()
-        until(lambda: any(word in " ".join(one.cmdline()) and one.pid != victim.pid for one in self.family()))
+        until(lambda: any(word in command_of(one) and one.pid != victim.pid for one in self.family()))
 
     def upload(self, name: str = "receipt.txt", content: bytes = b"12 coffees, 34.00", **fields: str) -> dict[str, Any]:
         answer = self.client.post("/api/v1/jobs", files={"file": (name, content)}, data=fields)

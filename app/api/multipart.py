@@ -15,14 +15,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 from app.api.dispositions import read_parameters
+from app.api.part_heads import PartHead, read_part_head
 from app.domain.errors import Malformed, TooLarge
 from app.domain.models import FilePart, ParamPart
 
 MAX_HEADERS = 16 * 1024  # bytes of one part's headers
 MAX_HEADER_LINES = 32
 MAX_AROUND = 8 * 1024  # bytes before the first and behind the last boundary; RFC 2046 allows them, nobody sends them
-_PLAIN_ENCODINGS = (b"", b"7bit", b"8bit", b"binary")
-_UTF8 = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +35,6 @@ class FormLimits:
 class _Mark(Enum):
     END_OF_PART = 0
     END_OF_FORM = 1
-
-
-@dataclass(frozen=True, slots=True)
-class _PartHead:
-    name: str
-    filename: str | None
 
 
 def form_boundary(content_type: str) -> bytes:
@@ -74,7 +67,7 @@ class _Reader:
     boundary: bytes
     body: AsyncIterator[bytes]
     limits: FormLimits
-    _found: deque[_PartHead | bytes | _Mark] = field(default_factory=deque)
+    _found: deque[PartHead | bytes | _Mark] = field(default_factory=deque)
     _preamble: bytearray | None = field(default_factory=bytearray)
     _headers: dict[bytes, bytes] = field(default_factory=dict)
     _name: bytes = b""
@@ -102,7 +95,7 @@ class _Reader:
             max_header_size=MAX_HEADERS,
         )
 
-    async def next(self) -> _PartHead | bytes | _Mark:
+    async def next(self) -> PartHead | bytes | _Mark:
         while not self._found:
             chunk = await anext(self.body, None)
             if chunk is not None:
@@ -128,6 +121,9 @@ class _Reader:
     def _without_preamble(self, chunk: bytes) -> bytes:
         # The parser's own skipping depends on how the body is cut.
         if self._preamble is None:
+            return chunk
+        if not self._preamble and chunk.startswith(b"--" + self.boundary):
+            self._preamble = None
             return chunk
         self._preamble += chunk
         start = (b"\r\n" + self._preamble).find(b"\r\n--" + self.boundary)
@@ -164,26 +160,10 @@ class _Reader:
         self._name = self._value = b""
 
     def _headers_end(self) -> None:
-        self._found.append(_part_head(self._headers))
+        self._found.append(read_part_head(self._headers))
 
     def _form_ends(self) -> None:
         self._complete = True
-
-
-def _part_head(headers: dict[bytes, bytes]) -> _PartHead:
-    try:
-        value, parameters = read_parameters(headers.get(b"content-disposition", b""))
-        _, content_type = read_parameters(headers.get(b"content-type", b""))
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise Malformed("a part's headers cannot be read; names are UTF-8") from error
-    name, filename = parameters.get("name"), parameters.get("filename")
-    if value != b"form-data" or not name:
-        raise Malformed("a part says no name in its Content-Disposition")
-    if headers.get(b"content-transfer-encoding", b"").strip().lower() not in _PLAIN_ENCODINGS:
-        raise Malformed("a part has a Content-Transfer-Encoding; send the bytes as they are")
-    if filename is None and content_type.get("charset", "utf-8").lower() not in _UTF8:
-        raise Malformed("the text of a part is not UTF-8")
-    return _PartHead(name, filename)
 
 
 @dataclass(slots=True)
@@ -203,7 +183,7 @@ class _Form:
             async for _ in self._file:
                 pass
         head = await self.reader.next()
-        if not isinstance(head, _PartHead):
+        if not isinstance(head, PartHead):
             raise StopAsyncIteration
         self._check(head)
         if head.filename is None:
@@ -211,7 +191,7 @@ class _Form:
         self._file = _FileChunks(self.reader)
         return FilePart(head.filename, self._file)
 
-    def _check(self, head: _PartHead) -> None:
+    def _check(self, head: PartHead) -> None:
         if head.name in self._seen:
             raise Malformed(
                 f"there are two parts named `{head.name}`" if head.name != "file" else "there are two files"

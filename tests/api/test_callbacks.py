@@ -109,8 +109,8 @@ async def test_wrong_fields_are_422_each_named(api, world, path, bearer, job_id,
     assert (await world.services.log.get(job_id)).version == 1
 
 
-async def refused(api, path, headers, content=json.dumps(SUCCESS).encode()):
-    answer = await api.post(path, content=content, headers=JSON | headers)
+async def refused(api, path, headers, content=None):
+    answer = await api.post(path, content=content or json.dumps(SUCCESS), headers=JSON | headers)
     problem = is_problem(answer, 401)
     assert answer.headers["www-authenticate"] == "Bearer"
     return problem | {"instance": ""}

@@ -133,7 +133,7 @@ BAD_FORMS = {
 }
 
 
-@pytest.mark.parametrize("headers, body, status".split(", "), BAD_FORMS.values(), ids=BAD_FORMS.keys())
+@pytest.mark.parametrize(("headers", "body", "status"), BAD_FORMS.values(), ids=BAD_FORMS.keys())
 async def test_a_bad_form_is_told_and_leaves_nothing_behind(api, world, caplog, headers, body, status):
     async def trickling():
         for start in range(0, len(body), 10_007):

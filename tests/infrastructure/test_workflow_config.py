@@ -3,89 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from app.domain.errors import Invalid, Misconfigured
+from app.domain.errors import Misconfigured
 from app.domain.lifecycle import Periods
-from app.domain.models import Json
-from app.domain.workflow import RESERVED_NAMES, Workflow
+from app.domain.workflow import RESERVED_NAMES
 from app.infrastructure.webhook_target import Auth, DeliveryMode, WebhookTarget
 from app.infrastructure.workflow_config import N8nValues, load_workflows
-
-TOKEN, SECRET, OLD = (
-    "token-0123456789-abcdefghijklmnop",
-    "secret-0123456789-abcdefghijklmnop",
-    "older-0123456789-abcdefghijk",
-)
-KEY = "api-key-0123456789-abcdefghijkl"
-ENV = {
-    "TOKEN": TOKEN,
-    "SECRET": SECRET,
-    "BOTH": f"{SECRET},{OLD}",
-    "KEY": KEY,
-    "HOST": "n8n.example:5678",
-    "SHORT": "abc",
-}
-N8N = N8nValues(url="http://n8n:5678/webhook/notion", token=TOKEN, secrets=(SECRET,))
-NONE = N8nValues(url=None)
-MEBIBYTE = 1024 * 1024
-WHOLE = """
-[workflow.invoices]
-title = "Read an invoice"
-url = "https://${HOST}/webhook/invoices"
-token = "${TOKEN}"
-secret = "${BOTH}"
-auth = "jwt"
-delivery = "link"
-multipart_limit = "5 MB"
-api_url = "https://${HOST}"
-api_key = "${KEY}"
-media_types = [
-    "application/pdf",
-    "image/*",
-]
-max_size = "1 MiB"
-in_flight = 3
-timeout = "10s"
-callback_timeout = "5m"
-callback_deadline = 3600
-
-[workflow.invoices.parameters.cost_centre]
-required = true
-pattern = "^[0-9]{4}$"
-
-[workflow.invoices.parameters.copies]
-type = "integer"
-minimum = 1
-maximum = 9
-default = 1
-
-[workflow.invoices.parameters]
-share = { type = "number", minimum = 0, maximum = 1 }
-urgent = { type = "boolean", title = "Urgent?" }
-size_class = { enum = ["S", "L"], description = "of paper" }
-note = { max_length = 5 }
-"""
-SMALLEST = """
-[workflow.question]
-url = "http://n8n/webhook/q"
-token = "${TOKEN}"
-secret = "${SECRET}"
-"""
-
-
-def load(
-    tmp_path: Path, text: str | None, n8n: N8nValues = NONE, limit: int = 10 * MEBIBYTE
-) -> dict[str, tuple[Workflow, WebhookTarget]]:
-    path = None
-    if text is not None:
-        path = tmp_path / "workflows.toml"
-        path.write_text(text)
-    return load_workflows(path, n8n, ENV, Periods(), limit)
+from tests.infrastructure.workflow_files import ENV, KEY, MEBIBYTE, N8N, NONE, OLD, SECRET, SMALLEST, TOKEN, WHOLE, load
 
 
 def problems(tmp_path: Path, text: str, n8n: N8nValues = NONE) -> list[str]:
@@ -189,86 +117,6 @@ def _written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "shipped.toml"
     path.write_text(text)
     return path
-
-
-# What clients send
-
-
-@pytest.mark.parametrize(
-    ("given", "accepted"),
-    [
-        ({}, {}),
-        ({"copies": "3", "share": "0.5", "urgent": "true"}, {"copies": 3, "share": 0.5, "urgent": True}),
-        ({"copies": 3, "share": 1, "urgent": False}, {"copies": 3, "share": 1.0, "urgent": False}),
-        ({"size_class": "L", "note": "a\nü😀"}, {"size_class": "L", "note": "a\nü😀"}),
-        ({"share": "", "urgent": None, "note": ""}, {}),
-    ],
-)
-def test_parameters_are_converted_and_completed(
-    tmp_path: Path, given: Mapping[str, Json], accepted: Mapping[str, Json]
-) -> None:
-    workflow, _ = load(tmp_path, WHOLE)["invoices"]
-    expected = {"cost_centre": "4711", "copies": 1} | dict(accepted)
-    assert workflow.check({"cost_centre": "4711", **given}) == expected
-
-
-@pytest.mark.parametrize(
-    ("given", "fields"),
-    [
-        ({"cost_centre": None}, {"cost_centre"}),
-        ({"cost_centre": ""}, {"cost_centre"}),
-        ({"cost_centre": "47111"}, {"cost_centre"}),
-        ({"cost_centre": 4711}, {"cost_centre"}),
-        ({"copies": 0, "share": 1.5, "urgent": "perhaps", "size_class": "M", "note": "123456"}, None),
-        ({"copies": "1.5"}, {"copies"}),
-        ({"copies": True}, {"copies"}),
-        ({"share": "nan"}, {"share"}),
-        ({"share": "inf"}, {"share"}),
-        ({"share": False}, {"share"}),
-        ({"note": "a\x00b"}, {"note"}),
-        ({"note": "\ud800"}, {"note"}),
-        ({"note": ["a"]}, {"note"}),
-        ({"unknown": "", "other": 1}, {"unknown", "other"}),
-    ],
-)
-def test_every_refused_parameter_is_named(tmp_path: Path, given: Mapping[str, Json], fields: set[str] | None) -> None:
-    workflow, _ = load(tmp_path, WHOLE)["invoices"]
-    with pytest.raises(Invalid) as caught:
-        workflow.check({"cost_centre": "4711", **given})
-    assert {problem.field for problem in caught.value.problems} == (fields or set(given))
-    assert all(problem.message for problem in caught.value.problems)
-
-
-def test_a_missing_parameter_is_required_and_a_foreign_one_is_none_of_ours(tmp_path: Path) -> None:
-    workflow, _ = load(tmp_path, WHOLE)["invoices"]
-    with pytest.raises(Invalid) as caught:
-        workflow.check({"x\x1b" * 100: "1"})
-    messages = [(problem.field[:6], problem.message) for problem in caught.value.problems]
-    assert messages == [("cost_c", "is required"), ("x x x ", "is not a parameter of this workflow")]
-
-
-def test_the_schema_says_what_is_wanted(tmp_path: Path) -> None:
-    workflow, _ = load(tmp_path, WHOLE)["invoices"]
-    assert workflow.schema["required"] == ["cost_centre"]
-    assert workflow.schema["additionalProperties"] is False
-    properties = workflow.schema["properties"]
-    assert isinstance(properties, dict)
-    assert properties["copies"] == {"default": 1, "maximum": 9, "minimum": 1, "title": "Copies", "type": "integer"}
-    assert properties["size_class"] == {
-        "description": "of paper",
-        "enum": ["S", "L"],
-        "title": "Size Class",
-        "type": "string",
-    }
-    assert properties["urgent"] == {"title": "Urgent?", "type": "boolean"}
-
-
-def test_a_parameter_may_have_any_ordinary_name(tmp_path: Path) -> None:
-    names = ["schema", "copy", "json", "model_dump", "p0", "class", "None", "self", "validate"]
-    declared = "".join(f"[workflow.question.parameters.{name}]\n" for name in names)
-    workflow, _ = load(tmp_path, SMALLEST + declared)["question"]
-    values: dict[str, Json] = {name: f"value of {name}" for name in names}
-    assert workflow.check(values) == values
 
 
 # Broken entries: line 3 is `url`, 4 `token`, 5 `secret`, 6 the first line added

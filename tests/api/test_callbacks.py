@@ -7,6 +7,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app.domain.signing import Scope, sign_webhook
 from tests.api.forms import CONTENT_TYPE, form, part
@@ -187,3 +189,27 @@ async def test_a_callback_still_comes_through_for_a_job_that_was_overdue(api, wo
     await world.deliver(job_id)
     world.clock.ahead = timedelta(hours=1)
     assert (await api.post(path, json=SUCCESS, headers=bearer)).json()["applied"] is True
+
+
+value = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**17), 10**17)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+likely = st.sampled_from(
+    ["processing", "success", "failure", "", "0", "1", "2.5", "-0", "1e9", "https://a", "http://[", "\x7f"]
+)
+names = "status progress step steps message result_message notion_page_url result error execution_id job_id".split()  # noqa: SIM905
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(fields=st.dictionaries(st.sampled_from(names), likely | value, max_size=6))
+async def test_no_callback_at_all_is_a_server_error(api, path, bearer, fields):
+    body = json.dumps({"status": "processing", **fields}).encode()
+    answer = await api.post(path, content=body, headers=bearer | JSON)
+    assert answer.status_code in (200, 400, 401, 422)
+    assert answer.json()

@@ -99,6 +99,14 @@ async def test_metrics_count_jobs_and_requests(api, world, job_id, put):
     assert "must-not" not in str(found)
 
 
+async def test_bytes_are_counted_when_they_are_kept(api, png):
+    before = (await figures(api))["callslip_uploaded_bytes_total",]
+    for _ in range(2):
+        await api.post("/api/v1/jobs", files={"file": ("a.png", png)}, headers={"Idempotency-Key": "k"})
+    await api.post("/api/v1/jobs", files={"file": ("a.png", b"")})
+    assert (await figures(api))["callslip_uploaded_bytes_total",] == before + len(png)
+
+
 async def test_metrics_are_told_without_the_database(api, put):
     class NoSearch:
         async def counts(self, overdue_before):

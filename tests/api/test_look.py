@@ -227,7 +227,15 @@ async def test_a_list_is_filtered(api, job_id):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("limit", "0"), ("limit", "201"), ("limit", "x"), ("status", "done"), ("cursor", "x"), ("cursor", "x" * 600)],
+    [
+        ("limit", "0"),
+        ("limit", "201"),
+        ("limit", "x"),
+        ("status", "done"),
+        ("cursor", "x"),
+        ("workflow", "a\0b"),
+        ("cursor", "x" * 600),
+    ],
 )
 async def test_a_strange_list_parameter_is_refused_by_name(api, name, value):
     problem = is_problem(await api.get(JOBS, params={name: value}), 422)

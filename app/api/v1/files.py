@@ -28,9 +28,11 @@ _HARMLESS = frozenset(
 )
 
 reader = Depends(Reader(Opens.FILE))
+_ANY = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "The file"},
-    206: {"description": "A part"},
+    200: {"description": "The file", **_ANY},
+    206: {"description": "A part of it", **_ANY},
+    304: {"description": "It is the one that is known"},
 }
 
 

@@ -11,7 +11,7 @@ from app.api.openapi import PROBLEMS, SUBMISSION
 from app.api.v1 import schemas, views
 from app.api.v1.conditional import matches
 from app.api.v1.long_poll import job_after
-from app.api.v1.submissions import idempotency_key, submission_parts
+from app.api.v1.submissions import count_upload, idempotency_key, submission_parts
 from app.domain.models import JobStatus
 from app.services import Services
 from app.services.task_service import Submitted
@@ -32,8 +32,9 @@ async def submit(request: Request, client: Client, services: Ours) -> Response:
     """Hand in a file, or parameters only. A 202 means: the bytes and the row are on disk."""
     key = idempotency_key(request)
     with request.app.state.uploads.passing(services.upload.max_concurrent):
-        parts = await submission_parts(request, services)
-        return created(services, await services.tasks.submit(client, parts, key))
+        submitted = await services.tasks.submit(client, await submission_parts(request, services), key)
+    count_upload(submitted)
+    return created(services, submitted)
 
 
 @router.get("/{job_id}", response_model=schemas.JobInfo, dependencies=[Depends(client)], responses={304: {}})
@@ -54,7 +55,7 @@ async def look(
 async def page(
     services: Ours,
     status: JobStatus | None = None,
-    workflow: Annotated[str | None, Query(max_length=200)] = None,
+    workflow: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> Response:

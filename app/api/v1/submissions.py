@@ -13,9 +13,11 @@ from starlette.requests import Request
 from app.api.body import Pace, open_body, read_body
 from app.api.multipart import MAX_HEADERS, FormLimits, form_boundary, form_parts
 from app.api.strict_json import decode_json
+from app.core.metrics import UPLOADED
 from app.domain.errors import FieldProblem, Invalid, Malformed, Overloaded, UnsupportedMediaType
 from app.domain.models import FilePart, Json, ParamPart
 from app.services import Services, UploadLimits
+from app.services.task_service import Submitted
 
 MAX_JSON = 1024 * 1024
 _DEFAULT_WORKFLOW = "n8n_notion"
@@ -68,6 +70,12 @@ async def submission_parts(request: Request, services: Services) -> AsyncIterato
     around = upload.max_parts * (upload.max_field + MAX_HEADERS)
     limits = FormLimits(max_parts=upload.max_parts, max_field=upload.max_field)
     return form_parts(boundary, open_body(request, pace_of(upload), upload.max_size + around), limits)
+
+
+def count_upload(submitted: Submitted) -> None:
+    """Counts the bytes of a submission that was kept."""
+    if submitted.job.file and not submitted.replayed:
+        UPLOADED.inc(submitted.job.file.size)
 
 
 def _parts_of(value: Json, services: Services) -> list[ParamPart | FilePart]:

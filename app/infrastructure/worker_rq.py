@@ -145,9 +145,10 @@ class AsyncWorker:
         except Exception as trouble:  # outermost frame of a job: the worker goes on with the others
             error = type(trouble).__name__
             logger.exception("job %s ended its run with an error", job_id)
+        # In this order: whoever claims the job again finds its end in the clerk's news.
+        self._clerk.ended(Outcome(job_id=job_id, error=error, seconds=time.monotonic() - began))
         self._slots.release(job_id)
         self._freed.set()
-        self._clerk.ended(Outcome(job_id=job_id, error=error, seconds=time.monotonic() - began))
 
     async def _drain(self) -> None:
         until = time.monotonic() + self._drain_for

@@ -11,7 +11,8 @@ import socket
 import time
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -37,10 +38,11 @@ EXECUTION_TTL: Final = 20  # seconds without a heartbeat after which an executio
 WORKER_TTL: Final = 30
 ABANDONED: Final = 20.0  # seconds in the intermediate list
 TIDIED: Final = 500  # entries at a time
+UNBOOKED: Final = 1000
 
 
 @dataclass(slots=True, kw_only=True)
-class _Run:
+class Run:
     """One job in flight; `rung` while its doorbell's own hash is known to be there."""
 
     job_id: JobId
@@ -76,7 +78,9 @@ class RqBooks(BaseWorker):
         self._finished = FinishedJobRegistry(queue=self._queue)
         self._failed = FailedJobRegistry(queue=self._queue)
         self._template = self._job_template()
-        self._open: dict[JobId, _Run] = {}
+        self._open: dict[JobId, Run] = {}
+        self._begun: list[Run] = []
+        self._ended: deque[tuple[Run, Outcome]] = deque(maxlen=UNBOOKED)
         self._lingering: dict[bytes, float] = {}
 
     def _set_connection(self, connection: Redis) -> Redis:
@@ -90,11 +94,11 @@ class RqBooks(BaseWorker):
             if not wait:
                 return []
             text = cast("bytes | None", self.connection.blmove(key, self._taken, wait))  # type: ignore[arg-type]  # fractions are allowed
-            return [text] if text else []
+            return [] if text is None else [text]
         with self.connection.pipeline(transaction=False) as pipe:
             for _ in range(queued):
                 pipe.lmove(key, self._taken)
-            return [text for text in pipe.execute() if text]
+            return [text for text in pipe.execute() if text is not None]
 
     def read(self, texts: Sequence[bytes]) -> tuple[list[JobId | None], JobId | None]:
         """Which of these messages are ours, and the id that is now at the head of the queue."""
@@ -122,43 +126,52 @@ class RqBooks(BaseWorker):
                 pipe.lpush(self._queue.key, text)
             pipe.execute(raise_on_error=False)
 
-    def write(self, rung: Iterable[JobId], swept: Iterable[JobId], ended: Iterable[Outcome]) -> None:
-        """Book starts and ends in one transaction; the doorbells of `rung` were read just now.
+    def enter(self, job_id: JobId, *, rung: bool = False) -> None:
+        """Open the books on a run. `rung`: its doorbell was read just now."""
+        execution = Execution(uuid4().hex, str(job_id), self.connection, worker_name=self.name)
+        run = self._open[job_id] = Run(job_id=job_id, execution=execution, rung=rung)
+        self._begun.append(run)
 
-        What does not reach Redis is made good by `beat`, or by writing the ends again.
-        """
-        fresh = [*(self._enter(job_id, rung=True) for job_id in rung), *(self._enter(job_id) for job_id in swept)]
-        ending = [(self._open[one.job_id], one) for one in ended if one.job_id in self._open]
-        with self.connection.pipeline() as pipe:
-            for run in fresh:
-                if run.rung:
-                    pipe.lrem(self._taken, 1, run.execution.job_id)
-            self._begin(pipe, fresh)
-            self._end(pipe, ending)
-            self._assert_worker(pipe, busy=len(self._open) > len(ending))
-            pipe.execute(raise_on_error=False)
-        for run, _ in ending:
-            self._open.pop(run.job_id, None)
-
-    def tally(self, outcome: Outcome) -> None:
-        """Add a run to this worker's figures; Redis hears of them at the next `write`."""
+    def leave(self, outcome: Outcome) -> None:
+        """Close the books on a run. What Redis does not take is kept, the newest `UNBOOKED` of it."""
         self.successful_job_count += outcome.error is None
         self.failed_job_count += outcome.error is not None
         self.total_working_time += outcome.seconds
+        run = self._open.pop(outcome.job_id, None)
+        if run is not None:
+            self._ended.append((run, outcome))
 
-    def forget(self, job_id: JobId) -> None:
-        """Keep no more books on a job whose end could not be booked."""
-        self._open.pop(job_id, None)
+    @property
+    def unwritten(self) -> bool:
+        """Whether there is anything that Redis was not told."""
+        return bool(self._begun or self._ended)
+
+    def write(self) -> None:
+        """Book starts and ends in one transaction. Starts that do not reach Redis are made good by `beat`."""
+        begun, self._begun = self._begun, []
+        ended = tuple(self._ended)
+        if not begun and not ended:
+            return
+        with self.connection.pipeline() as pipe:
+            for run in begun:
+                if run.rung:
+                    pipe.lrem(self._taken, 1, run.execution.job_id)
+            self._begin(pipe, begun)
+            self._end(pipe, ended)
+            self._assert_worker(pipe)
+            pipe.execute(raise_on_error=False)
+        self._ended.clear()
 
     def beat(self) -> None:
         """Say that worker and executions live, writing all of it again: after a FLUSHALL this is the registration."""
+        self._begun = []
         for run in self._open.values():
             run.rung = False
         with self.connection.pipeline() as pipe:
             pipe.sadd(Queue.redis_queues_keys, self._queue.key)
             worker_registration.register(self, pipe)
             self._begin(pipe, list(self._open.values()))
-            self._assert_worker(pipe, busy=bool(self._open))
+            self._assert_worker(pipe)
             pipe.execute(raise_on_error=False)
 
     def tidy(self) -> None:
@@ -193,12 +206,7 @@ class RqBooks(BaseWorker):
         self._lingering = {text: self._lingering.get(text, at) for text in texts}
         self.dismiss((), forged=[text for text, since in self._lingering.items() if at - since > ABANDONED])
 
-    def _enter(self, job_id: JobId, *, rung: bool = False) -> _Run:
-        execution = Execution(uuid4().hex, str(job_id), self.connection, worker_name=self.name)
-        run = self._open[job_id] = _Run(job_id=job_id, execution=execution, rung=rung)
-        return run
-
-    def _begin(self, pipe: Pipeline, runs: Sequence[_Run]) -> None:
+    def _begin(self, pipe: Pipeline, runs: Sequence[Run]) -> None:
         at = now()
         time_text = utcformat(at)
         for run in runs:
@@ -214,26 +222,29 @@ class RqBooks(BaseWorker):
             pipe.zadd(self._started.key, {run.execution.composite_key: until for run in runs})
             pipe.sadd(self.executions_key, *(run.execution.composite_key for run in runs))
 
-    def _job_fields(self, run: _Run, time_text: str) -> dict[Any, Any]:
+    def _job_fields(self, run: Run, at: str) -> dict[Any, Any]:
         fields = {
             "status": JobStatus.STARTED.value,
             "started_at": utcformat(run.execution.created_at),
-            "last_heartbeat": time_text,
+            "last_heartbeat": at,
             "worker_name": self.name,
         }
-        if run.rung:
-            return fields
+        return fields if run.rung else self._whole(run) | fields
+
+    def _whole(self, run: Run) -> dict[Any, Any]:
         since = created_at(run.job_id) if run.job_id.version == 7 else run.execution.created_at
         data = zlib.compress(doorbell.data(run.execution.job_id))
-        return self._template | {"created_at": utcformat(since), "data": data} | fields
+        return self._template | {"created_at": utcformat(since), "data": data}
 
-    def _end(self, pipe: Pipeline, ending: Sequence[tuple[_Run, Outcome]]) -> None:
+    def _end(self, pipe: Pipeline, ending: Sequence[tuple[Run, Outcome]]) -> None:
         at = now()
         time_text = utcformat(at)
         for run, outcome in ending:
             execution = run.execution
             status = JobStatus.FINISHED if outcome.error is None else JobStatus.FAILED
-            pipe.hset(run.job_key, mapping={"status": status.value, "ended_at": time_text})
+            # The whole of it: a FLUSHALL since the last beat would leave a torso.
+            fields = self._whole(run) | self._job_fields(run, time_text)
+            pipe.hset(run.job_key, mapping=fields | {"status": status.value, "ended_at": time_text})
             pipe.expire(run.job_key, doorbell.KEPT)
             results = Result.get_key(execution.job_id)  # type: ignore[no-untyped-call]
             pipe.xadd(results, _result(execution, outcome, at.timestamp()), maxlen=10)
@@ -257,9 +268,9 @@ class RqBooks(BaseWorker):
         job.result_ttl = job.failure_ttl = doorbell.KEPT
         return job.to_dict()
 
-    def _assert_worker(self, pipe: Pipeline, *, busy: bool) -> None:
+    def _assert_worker(self, pipe: Pipeline) -> None:
         self.last_heartbeat = now()
-        state = WorkerStatus.BUSY if busy else WorkerStatus.IDLE
+        state = WorkerStatus.BUSY if self._open else WorkerStatus.IDLE
         figures = {
             "state": state.value,
             "successful_job_count": self.successful_job_count,

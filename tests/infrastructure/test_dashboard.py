@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import re
 from collections.abc import AsyncIterator
@@ -10,13 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
 from app.domain.models import JobId
 from app.infrastructure.dashboard_rq import dashboard
 from app.infrastructure.queue_rq import RqJobQueue
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
-from starlette.applications import Starlette
-from starlette.routing import Mount
-
 from tests.contracts.redis_fixtures import RealValkey, absent_valkey, new_id, rung, valkey
 
 __all__ = ["absent_valkey", "valkey"]
@@ -150,8 +151,6 @@ class Bomb:
         self.mark = mark
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        import os
-
         return os.mkdir, (str(self.mark),)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import redis
+
 from app.domain.errors import Misconfigured
 from app.infrastructure.valkey_embedded import EmbeddedValkey
 
@@ -97,7 +98,7 @@ def test_a_deep_directory_gets_a_short_socket_path_that_nobody_else_can_enter(fo
 
 
 def test_a_directory_with_spaces_and_quotes_is_no_trouble(folder: Path) -> None:
-    server = EmbeddedValkey(folder / "o'ur \"own\" data")
+    server = EmbeddedValkey(folder / 'o\'ur "own" data')
     server.start()
     with redis.Redis.from_url(server.url) as client:
         assert client.set("key", "value")

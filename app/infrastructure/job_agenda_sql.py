@@ -12,7 +12,7 @@ from app.domain.models import Job, JobId
 from app.infrastructure.job_log_sql import SELECT_JOB
 from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_rows import Values, job_from
-from app.infrastructure.sql_tables import AGAIN, HELD, NEW
+from app.infrastructure.sql_tables import AGAIN, HELD, INDEXES, NEW
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 
 RENEW = "UPDATE job_log SET due_at = :due_at WHERE job_id = :job_id AND status = 'processing' AND attempt = :attempt"
@@ -72,13 +72,15 @@ class SqlJobAgenda:
         self, kind: str, at: datetime, limit: int, workflows: Collection[str], new_before: datetime | None = None
     ) -> Query:
         values = {"at": self._codec.time_in(at), "limit": limit, "workflows": self._database.engine.many(workflows)}
-        # The concatenation keeps the planner on the partial index, in its order.
-        known = self._database.engine.among("(workflow || '')", "workflows")
+        known = self._database.engine.among("workflow", "workflows")
         created = ""
         if new_before is not None:
             created, values["new_before"] = "AND created_at < :new_before", self._codec.time_in(new_before)
         where = f"{kind} AND due_at <= :at AND {known} {created}"
-        return f"{SELECT_JOB} WHERE {where} ORDER BY due_at LIMIT :limit", values
+        return (
+            f"{SELECT_JOB}{self._database.engine.by(INDEXES[kind])} WHERE {where} ORDER BY due_at LIMIT :limit",
+            values,
+        )
 
     async def _longest_due(self, queries: Sequence[Query], limit: int, without: Collection[JobId] = ()) -> list[Job]:
         found = await self._database.snapshot(queries)

@@ -14,7 +14,7 @@ from app.domain.protocols import JobCounts, JobPage
 from app.infrastructure.job_log_sql import SELECT_JOB
 from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_rows import Row, Values, job_from
-from app.infrastructure.sql_tables import AGAIN, HELD, NEW, REMOVABLE, UNFINISHED
+from app.infrastructure.sql_tables import AGAIN, HELD, INDEXES, NEW, REMOVABLE, UNFINISHED
 
 BY_WORKFLOW = "SELECT workflow, status, count(*) FROM job_log GROUP BY workflow, status"
 OVERDUE = (
@@ -53,7 +53,7 @@ class SqlJobSearch:
         return JobPage(jobs=jobs, next=_cursor(jobs[-1].job_id) if len(rows) > limit else None)
 
     async def counts(self, overdue_before: Mapping[str, datetime]) -> JobCounts:
-        queries: list[Query] = [(BY_WORKFLOW, {}), _longest_due(NEW), _longest_due(AGAIN), _longest_due(HELD)]
+        queries: list[Query] = [(BY_WORKFLOW, {}), *map(self._longest_due, (NEW, AGAIN, HELD))]
         for workflow, at in overdue_before.items():
             queries.append((OVERDUE, {"workflow": workflow, "delivered_at": self._codec.time_in(at)}))
         by_workflow, new, again, held, *overdue = await self._database.snapshot(queries)
@@ -82,12 +82,12 @@ class SqlJobSearch:
         values = {"ended_before": self._codec.time_in(ended_before), "limit": limit}
         return [job_from(row, self._codec) for row in await self._database.rows(sql, values)]
 
+    def _longest_due(self, kind: str) -> Query:
+        index = self._database.engine.by(INDEXES[kind])
+        return f"SELECT due_at FROM job_log{index} WHERE {kind} ORDER BY due_at LIMIT 1", {}  # noqa: S608 - our own
+
     def _first(self, rows: list[Row]) -> datetime | None:
         return min((self._codec.time_out(value) for (value,) in rows), default=None)
-
-
-def _longest_due(kind: str) -> Query:
-    return f"SELECT due_at FROM job_log WHERE {kind} ORDER BY due_at LIMIT 1", {}  # noqa: S608 - our own condition
 
 
 def _cursor(job_id: JobId) -> str:

@@ -55,13 +55,19 @@ class Engine:
             return f"{column} IN (SELECT value FROM json_each(:{parameter}))"  # noqa: S608 - names from the code
         return f"{column} = ANY(:{parameter})"
 
+    def by(self, index: str) -> str:
+        """Names the index that a query must use. SQLite keeps no statistics here, and guesses; PostgreSQL knows."""
+        return f" INDEXED BY {index}" if self.name == "sqlite" else ""
+
     def many(self, values: Iterable[Any]) -> Any:
         """A list as a parameter for `among`."""
         return json.dumps(list(values)) if self.name == "sqlite" else list(values)
 
     def is_down(self, error: BaseException) -> bool:
         """Whether it is the database that cannot, not the statement that is wrong."""
-        return isinstance(getattr(error, "orig", None) or error, self.sql.dialect.loaded_dbapi.OperationalError)
+        return code(error) != "SQLITE_ERROR" and isinstance(
+            getattr(error, "orig", None) or error, self.sql.dialect.loaded_dbapi.OperationalError
+        )
 
     def weaknesses(self) -> list[str]:
         """Why a commit might not survive a power cut, one line each."""

@@ -21,6 +21,7 @@ UNFINISHED = "due_at IS NOT NULL"  # the CHECK makes this the same as: neither s
 HELD = "status IN ('processing', 'waiting')"
 NEW = "status = 'queued' AND attempt = 0"
 AGAIN = "status = 'queued' AND attempt > 0"
+INDEXES = {HELD: "ix_job_log_held", NEW: "ix_job_log_new", AGAIN: "ix_job_log_again"}  # each by due_at
 REMOVABLE = "completed_at IS NOT NULL AND size IS NOT NULL AND file_removed_at IS NULL"
 
 
@@ -106,9 +107,7 @@ class JobLog(Table, table=True):
         _index("uq_job_log_idempotency", "client", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True),
         _index("uq_job_log_dedup", "dedup_key", where=f"dedup_key IS NOT NULL AND {UNFINISHED}", unique=True),
         _index("uq_job_log_retry", "retry_of", where=f"retry_of IS NOT NULL AND {UNFINISHED}", unique=True),
-        _index("ix_job_log_held", "due_at", where=HELD),
-        _index("ix_job_log_new", "due_at", where=NEW),
-        _index("ix_job_log_again", "due_at", where=AGAIN),
+        *(_index(name, "due_at", where=condition) for condition, name in INDEXES.items()),
         _index("ix_job_log_client", "client", where=UNFINISHED),
         _index("ix_job_log_removable", "completed_at", where=REMOVABLE),
         _index("ix_job_log_status", "status", "job_id"),

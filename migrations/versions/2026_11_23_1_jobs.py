@@ -150,10 +150,11 @@ def _job_log() -> None:
         sa.Column("result", sa.Text()),
         sa.PrimaryKeyConstraint("job_id", name="pk_job_log"),
         sa.CheckConstraint(
-            "status IN ('queued', 'processing', 'waiting', 'success', 'failure', 'cancelled')", name="ck_job_log_status"
+            "status IN ('queued', 'processing', 'waiting', 'success', 'failure', 'cancelled')",
+            name=op.f("ck_job_log_status"),
         ),
         sa.CheckConstraint(
-            "(due_at IS NULL) = (status IN ('success', 'failure', 'cancelled'))", name="ck_job_log_due_at"
+            "(due_at IS NULL) = (status IN ('success', 'failure', 'cancelled'))", name=op.f("ck_job_log_due_at")
         ),
     )
 

@@ -9,6 +9,7 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,6 +38,7 @@ from tests.jobs import accepted, history
 
 ZONE = "Asia/Kathmandu"  # 5 h 45 min: no mistake with zones goes unseen
 RUNNING = pytest.StashKey[str]()
+TEMPLATE = pytest.StashKey[str]()
 
 
 def no_postgresql(reason: str) -> NoReturn:
@@ -76,12 +78,25 @@ def postgresql_server(pytestconfig: pytest.Config) -> str:
     return url
 
 
-def new_postgresql_database(server: str) -> tuple[str, Callable[[], None]]:
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql_server: str, pytestconfig: pytest.Config) -> str:
+    """The name of a database that the migrations made; copying it takes a tenth of the time."""
+    name = pytestconfig.stash.get(TEMPLATE, None)
+    if name is None:
+        url, drop = new_postgresql_database(postgresql_server)
+        migrate(url)
+        name = pytestconfig.stash[TEMPLATE] = str(sa.make_url(url).database)
+        if "TEST_DATABASE_URL" in os.environ:
+            pytestconfig.add_cleanup(drop)
+    return name
+
+
+def new_postgresql_database(server: str, template: str = "template0") -> tuple[str, Callable[[], None]]:
     """A fresh database in a zone that is not UTC, and what drops it."""
     name = f"callslip_{uuid.uuid4().hex[:12]}"
     plain = sa.make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         connection.execute(f"ALTER DATABASE {name} SET timezone TO '{ZONE}'")
 
     def drop() -> None:
@@ -91,18 +106,36 @@ def new_postgresql_database(server: str) -> tuple[str, Callable[[], None]]:
     return sa.make_url(server).set(database=name).render_as_string(hide_password=False), drop
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database on each technology, schema and all."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/jobs.db"
-        migrate(url)
-        yield url
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that the migrations made."""
+    path = tmp_path_factory.mktemp("template") / "jobs.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@contextmanager
+def new_database(technology: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """A database with nothing but the schema in it, gone afterwards."""
+    if technology == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), folder / "jobs.db")
+        yield f"sqlite:///{folder}/jobs.db"
         return
-    url, drop = new_postgresql_database(request.getfixturevalue("postgresql_server"))
-    migrate(url)
+    server, template = request.getfixturevalue("postgresql_server"), request.getfixturevalue("postgresql_template")
+    url, drop = new_postgresql_database(server, template)
     yield url
     drop()
+
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database with nothing but the schema in it, on each technology."""
+    with new_database(request.param, request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
@@ -156,15 +189,10 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             notices=MemoryNoticeBox(memory),
         )
         return
-    if request.param == "sqlite":
-        url, drop = f"sqlite:///{tmp_path}/jobs.db", lambda: None
-    else:
-        url, drop = new_postgresql_database(request.getfixturevalue("postgresql_server"))
-    migrate(url)
-    database = SqlDatabase(url)
-    yield sql_stores(database)
-    await database.close()
-    drop()
+    with new_database(request.param, request, tmp_path) as url:
+        database = SqlDatabase(url)
+        yield sql_stores(database)
+        await database.close()
 
 
 def sql_stores(database: SqlDatabase) -> Stores:

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app.api import create_app
+from app.api.http_protocol import BoundedHttpProtocol
 from app.api.v1.views import job_info
 from app.core import logging as log_format
 from app.core.settings import ENV_FILE, Settings, settings_or_exit
@@ -59,6 +60,7 @@ def application() -> FastAPI:
     """The API process: settings are read and checked now, services are opened when it starts to serve."""
     settings = settings_or_exit()
     log_format.configure(settings.log_level, settings.log_format)
+    BoundedHttpProtocol.header_timeout = settings.header_timeout
     return create_app(lambda: open_services(settings))
 
 

@@ -65,6 +65,7 @@ def api(settings: Settings, inherited: tuple[int, ...], variables: Mapping[str, 
     command = [
         *(sys.executable, "-m", "uvicorn", "main:app", "--app-dir", str(ROOT)),
         *("--host", settings.host, "--port", str(settings.port)),
+        *("--http", "app.api.http_protocol:BoundedHttpProtocol"),
         *("--no-access-log", "--no-server-header", "--ws", "none", "--lifespan", "on"),
         *("--timeout-graceful-shutdown", str(int(API_GRACE.total_seconds()))),
     ]

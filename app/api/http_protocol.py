@@ -1,0 +1,79 @@
+"""uvicorn's HTTP protocol with what it lacks: a deadline and a bound for request headers, and problems for bad ones.
+
+Use it as `uvicorn main:app --http app.api.http_protocol:BoundedHttpProtocol`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from http import HTTPStatus
+from typing import ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEADER_BYTES = 64 * 1024
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Ends a connection whose request headers do not arrive within `header_timeout`, counted from the connection or
+    from the first byte of a later request, or that are larger than `MOST_HEADER_BYTES`."""
+
+    header_timeout: ClassVar[timedelta] = timedelta(seconds=10)
+
+    _deadline: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is not None:  # the headers are still coming
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._header_bytes > MOST_HEADER_BYTES:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._deadline is None:
+            self._arm()
+
+    def on_headers_complete(self) -> None:
+        self._disarm()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+
+    def _arm(self) -> None:
+        self._header_bytes = 0
+        self._deadline = self.loop.call_later(self.header_timeout.total_seconds(), self._expire)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _expire(self) -> None:
+        self._deadline = None
+        self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request's headers did not arrive in time")
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        self._disarm()
+        if self.transport.is_closing():
+            return
+        problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "instance": None}
+        body = json.dumps(problem).encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()

@@ -31,7 +31,7 @@ WRONG_LINK = "this needs a valid API key, or a link that has not expired"
 WRONG_CALLBACK = "this needs the job's callback token, or a valid Standard Webhooks signature"
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:  # async, or each request would change threads for it
     """What the application was started with."""
     services: Services = request.app.state.services
     return services

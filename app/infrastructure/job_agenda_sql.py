@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from app.domain.models import Job, JobId
-from app.infrastructure.job_log_sql import SELECT_JOB
 from app.infrastructure.sql_database import Query, SqlDatabase
-from app.infrastructure.sql_rows import Values, job_from
+from app.infrastructure.sql_rows import SELECT_JOB, Values, job_from
 from app.infrastructure.sql_tables import AGAIN, HELD, INDEXES, NEW
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 

@@ -15,6 +15,7 @@ from app.infrastructure.sql_rows import (
     ERASED_COLUMNS,
     JOB_COLUMNS,
     LINE_COLUMNS,
+    SELECT_JOB,
     Values,
     erased,
     job_from,
@@ -26,7 +27,6 @@ from app.infrastructure.sql_rows import (
 from app.infrastructure.sql_tables import UNFINISHED
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 
-SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job_log"  # noqa: S608 - names from our own table
 SELECT_LINES = (
     f"SELECT {', '.join(f'e.{name}' for name in LINE_COLUMNS)}, d.body FROM audit_event e"  # noqa: S608 - as above
     " LEFT JOIN audit_detail d ON d.job_id = e.job_id AND d.version = e.version"

@@ -11,9 +11,8 @@ from uuid import UUID
 from app.domain.errors import FieldProblem, Invalid
 from app.domain.models import Job, JobId, JobStatus
 from app.domain.protocols import JobCounts, JobPage
-from app.infrastructure.job_log_sql import SELECT_JOB
 from app.infrastructure.sql_database import Query, SqlDatabase
-from app.infrastructure.sql_rows import Row, Values, job_from
+from app.infrastructure.sql_rows import SELECT_JOB, Row, Values, job_from
 from app.infrastructure.sql_tables import AGAIN, HELD, INDEXES, NEW, REMOVABLE, UNFINISHED
 
 BY_WORKFLOW = "SELECT workflow, status, count(*) FROM job_log GROUP BY workflow, status"

@@ -29,6 +29,7 @@ Row: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = dict[str, Any]
 
 JOB_COLUMNS = tuple(sql_tables.Table.metadata.tables["job_log"].columns.keys())
+SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job_log"  # noqa: S608 - names from our own table
 LINE_COLUMNS = tuple(sql_tables.Table.metadata.tables["audit_event"].columns.keys())
 
 # What was handed in never changes: leaving it out of updates leaves its indexes alone.

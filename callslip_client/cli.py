@@ -19,7 +19,7 @@ from rich.text import Text
 from callslip_client import doctor as doctoring
 from callslip_client import watching, words
 from callslip_client.client import Callslip
-from callslip_client.errors import CallslipError, NotAuthentic
+from callslip_client.errors import CallslipError, ConnectionFailed, NotAuthentic
 from callslip_client.models import HistoryEvent, JobInfo, JobStatus
 
 PATIENCE = 3.0  # seconds, for a look
@@ -183,6 +183,9 @@ def _told(interrupted: str = "interrupted") -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except NotAuthentic as error:
         _say(f"{error}. Is CALLSLIP_API_KEY set to a key of this service? callslip doctor tells more")
+        raise typer.Exit(UNUSABLE) from None
+    except ConnectionFailed as error:
+        _say(f"{error}; is the service running there, and is CALLSLIP_URL right?")
         raise typer.Exit(UNUSABLE) from None
     except CallslipError as error:
         _say(str(error))

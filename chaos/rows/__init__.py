@@ -1,0 +1,5 @@
+"""The rows of the table, in the order in which they are run: each name, and its module."""
+
+NAMES = {
+    "kills": "kills",
+}

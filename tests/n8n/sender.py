@@ -20,6 +20,7 @@ class Sender:
 
     def __init__(self, token: str) -> None:
         self.token = token
+        self.away = False  # True: callbacks meet a 503, as from a proxy before a stopped Callslip
         self.callbacks: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.files: dict[str, bytes] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"sender": self}))
@@ -84,9 +85,9 @@ class _Handler(BaseHTTPRequestHandler):
         job_id = self.path.split("/")[1]
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         right = self.headers["Authorization"] == f"Bearer token-of-{job_id}"
-        if right:
+        if right and not self.sender.away:
             self.sender.callbacks[job_id].append(body)
-        self._answer(200 if right else 401, b'{"applied": true}')
+        self._answer(503 if self.sender.away else 200 if right else 401, b'{"applied": true}')
 
     def do_GET(self) -> None:
         content = self.sender.files.get(self.path.split("/")[1])

@@ -26,7 +26,7 @@ def sender(lab: Lab) -> Iterator[Sender]:
 
 def outcome(lab: Lab, execution_id: str) -> str:
     """How n8n says that an execution ended."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (status := lab.n8n.execution(execution_id)["status"]) in ("new", "running", "waiting"):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -61,6 +61,19 @@ def test_a_repeat_after_a_refused_page_tries_anew(lab: Lab, sender: Sender) -> N
     assert outcome(lab, first) == "error"
     sender.deliver(lab.webhook(TO_NOTION), "FAIL_404 twice.png", PNG, job)
     assert [one["status"] for one in sender.heard(job, 4)] == ["processing", "failure"] * 2
+
+
+def test_a_result_that_nobody_took_is_told_again_by_retry_and_by_repeat(lab: Lab, sender: Sender) -> None:
+    sender.away = True
+    job, execution = sender.deliver(lab.webhook(TO_NOTION), "untold.png", PNG)
+    assert outcome(lab, execution) == "error"
+    sender.away = False
+    assert lab.n8n.api("POST", f"/executions/{execution}/retry").status_code == 200
+    sender.deliver(lab.webhook(TO_NOTION), "untold.png", PNG, job)
+    heard = sender.heard(job, 2)
+    assert [one["status"] for one in heard] == ["success", "success"]
+    assert heard[0]["notion_page_url"] == heard[1]["notion_page_url"] == lab.notion.titled("untold.png")[0]["url"]
+    assert lab.notion.asked("untold.png") == 1
 
 
 def test_a_busy_notion_is_asked_again(lab: Lab, sender: Sender) -> None:

@@ -1,5 +1,5 @@
 """The ASGI entry: `uvicorn main:app`."""
 
-from app.bootstrap import application
+from app.bootstrap.asgi import application
 
 app = application()

@@ -9,7 +9,7 @@ import json
 import sys
 from uuid import UUID
 
-from app import bootstrap
+from app.bootstrap.services import open_services
 from app.core.settings import settings_or_exit
 from app.domain import audit
 from app.domain.audit import Finding
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = settings_or_exit()
 
     async def with_services() -> int:
-        async with bootstrap.open_services(settings) as services:
+        async with open_services(settings) as services:
             if options.command == "erase":
                 return await erase(services, options.job)
             return await verify(services, options.job, as_json=options.json)

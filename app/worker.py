@@ -8,7 +8,7 @@ import signal
 from collections.abc import Sequence
 from datetime import timedelta
 
-from app import bootstrap
+from app.bootstrap import services as bootstrap
 from app.core import logging as log_format
 from app.core.metrics import JOBS_IN_FLIGHT
 from app.core.settings import Settings, settings_or_exit

@@ -1,29 +1,18 @@
-"""The audit database: reads on a connection per thread, writes through the group-commit writer, schema by Alembic."""
+"""The audit database: reads on a connection per thread, writes through the group-commit writer."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeAlias
-
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from app.domain.errors import Misconfigured, StoreUnavailable
 from app.infrastructure.sql_engine import Engine, open_engine, translated
+from app.infrastructure.sql_revision import is_current
 from app.infrastructure.sql_rows import Codec, Row, Values
 from app.infrastructure.sql_writer import Change, GroupWriter
-
-MIGRATIONS = Path(__file__).parents[2] / "migrations"
-_MIGRATION_LOCK = 0x63616C6C736C6970  # any number that nobody else takes
 
 Query: TypeAlias = tuple[str, Values]
 
@@ -52,7 +41,7 @@ class SqlDatabase:
         try:
             problems = self.engine.weaknesses()
             with self.engine.sql.connect() as connection:
-                current = _is_current(connection)
+                current = is_current(connection)
         except self.engine.errors as error:
             raise translated(error) from None
         if not current:
@@ -138,58 +127,3 @@ class SqlDatabase:
             self._open = [(thread, one) for thread, one in self._open if one is not connection]
         connection.close()
         return lost
-
-
-def migrate(url: str) -> None:
-    """Brings the schema up to date. Processes that start at once wait for each other.
-
-    Raises StoreUnavailable when the database cannot be reached.
-    """
-    engine = open_engine(url)
-    try:
-        with _alone(engine), engine.sql.connect() as connection:
-            config = alembic_config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except engine.errors as error:
-        raise translated(error) from error
-    finally:
-        engine.sql.dispose()
-
-
-def revision_is_current(url: str) -> bool:
-    """Whether the database has the newest schema. Raises StoreUnavailable when it cannot be reached."""
-    engine = open_engine(url)
-    try:
-        with engine.sql.connect() as connection:
-            return _is_current(connection)
-    except engine.errors as error:
-        raise translated(error) from None
-    finally:
-        engine.sql.dispose()
-
-
-def alembic_config() -> Config:
-    """Alembic, pointed at the migrations beside the app."""
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    return config
-
-
-def _is_current(connection: sa.Connection) -> bool:
-    heads = ScriptDirectory.from_config(alembic_config()).get_heads()
-    return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    if engine.name == "sqlite":
-        with Path(f"{engine.sql.url.database}.migrating").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # closing the file lets go of it
-            yield
-        return
-    with engine.sql.connect() as connection:
-        connection.exec_driver_sql("SET lock_timeout = 0")
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})")
-        yield
-        connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})")

@@ -9,6 +9,7 @@ import sys
 from datetime import timedelta
 from typing import Any
 
+from app.bootstrap.queue import embedded_queue
 from app.core.settings import ENV_FILE, Settings, settings_or_exit
 from app.domain.errors import CallslipError
 from app.launch import programs
@@ -109,9 +110,7 @@ async def _serve(settings: Settings, fleet: Fleet, say: Output, lock: int) -> No
 
 
 def _embedded_queue(settings: Settings) -> tuple[list[str], str]:
-    from app import bootstrap  # noqa: PLC0415 - heavy: a wrong setting or a busy port is told without it
-
-    queue = bootstrap.embedded_queue(settings)
+    queue = embedded_queue(settings)
     return (queue.command(), queue.url) if queue is not None else ([], "")
 
 

@@ -33,7 +33,8 @@ from app.infrastructure.memory_job_log import (
     MemoryNoticeBox,
 )
 from app.infrastructure.notice_box_sql import SqlNoticeBox
-from app.infrastructure.sql_database import SqlDatabase, migrate
+from app.infrastructure.sql_database import SqlDatabase
+from app.infrastructure.sql_schema import migrate
 from tests.jobs import accepted, history
 
 ZONE = "Asia/Kathmandu"  # 5 h 45 min: no mistake with zones goes unseen

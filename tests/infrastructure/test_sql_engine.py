@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from app.domain.errors import Misconfigured, StoreUnavailable
-from app.infrastructure.sql_database import SqlDatabase, migrate
+from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_engine import (
     best_sqlite,
     keeps_wal,
@@ -17,6 +17,7 @@ from app.infrastructure.sql_engine import (
     postgresql_weaknesses,
     sqlite_weaknesses,
 )
+from app.infrastructure.sql_schema import migrate
 from tests.contracts.sql_fixtures import on_postgresql, refusal, sql_stores
 from tests.jobs import accepted
 

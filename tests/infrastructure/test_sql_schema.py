@@ -13,15 +13,18 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from app.domain import audit
 from app.domain.errors import Misconfigured, StoreUnavailable
 from app.domain.models import JobStatus
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_search_sql import SqlJobSearch
-from app.infrastructure.sql_database import MIGRATIONS, Query, SqlDatabase, alembic_config, migrate, revision_is_current
+from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_engine import open_engine
+from app.infrastructure.sql_revision import MIGRATIONS, newest_revision, revision_is_current
 from app.infrastructure.sql_rows import JOB_COLUMNS, Row
+from app.infrastructure.sql_schema import alembic_config, migrate
 from app.infrastructure.sql_tables import Table
 from tests.contracts.sql_fixtures import Stores, new_postgresql_database, on_postgresql, sql_stores
 from tests.jobs import AT, CANCELLED, COMPLETED, DELIVERED, FAILED, STARTED
@@ -91,7 +94,7 @@ def test_migrating_again_changes_nothing(database_url: str) -> None:
 
 
 def test_processes_that_migrate_at_once_wait_for_each_other(empty_url: str) -> None:
-    program = f"from app.infrastructure.sql_database import migrate; migrate({empty_url!r})"
+    program = f"from app.infrastructure.sql_schema import migrate; migrate({empty_url!r})"
     running = [subprocess.Popen([sys.executable, "-W", "error", "-c", program], cwd=ROOT) for _ in range(2)]
     assert [process.wait(60) for process in running] == [0, 0]
     assert revision_is_current(empty_url)
@@ -255,3 +258,7 @@ class Asked(SqlDatabase):
     async def snapshot(self, queries: Sequence[Query], *, quick: bool = False) -> list[list[Row]]:
         self.queries.extend(queries)
         return await self._database.snapshot(queries, quick=quick)
+
+
+def test_the_newest_revision_is_the_one_that_alembic_says() -> None:
+    assert [newest_revision()] == ScriptDirectory.from_config(alembic_config()).get_heads()

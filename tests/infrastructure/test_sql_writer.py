@@ -16,7 +16,8 @@ import pytest
 from app.domain import audit, lifecycle
 from app.domain.errors import DiskFull, StoreUnavailable
 from app.domain.models import JobId, new_job_id
-from app.infrastructure.sql_database import MIGRATIONS, SqlDatabase
+from app.infrastructure.sql_database import SqlDatabase
+from app.infrastructure.sql_revision import MIGRATIONS
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 from tests.contracts.sql_fixtures import Stores, on_postgresql, on_sqlite, refusal, sql_stores
 from tests.jobs import AT, ERASED, FAILED, NOTED, STARTED, accepted, after, draft

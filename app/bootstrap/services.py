@@ -1,4 +1,4 @@
-"""The composition root: settings in, services out. Every adapter is chosen here, and closed by whoever opened it."""
+"""Settings in, services out, for any process. Every adapter is chosen here, and closed by whoever opened it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from typing import Any
 
 import uvloop
 from dotenv import dotenv_values
-from fastapi import FastAPI
 from pydantic import SecretStr
 
-from app.api import create_app
-from app.api.http_protocol import BoundedHttpProtocol
-from app.api.v1.views import job_info
-from app.core import logging as log_format
-from app.core.settings import ENV_FILE, Settings, settings_or_exit
+from app.bootstrap.queue import redis_url
+from app.core.settings import ENV_FILE, Settings
 from app.domain.errors import CallslipError, Unavailable
 from app.domain.lifecycle import Periods
 from app.domain.models import Job, JobId, Json
 from app.domain.protocols import Runner
 from app.domain.signing import Capabilities, secret_bytes
 from app.domain.workflow import Workflow
-from app.infrastructure.dashboard_rq import dashboard
 from app.infrastructure.feed_redis import RedisJobFeed
 from app.infrastructure.file_store_local import LocalFileStore
 from app.infrastructure.http_client import build_client
@@ -37,8 +32,8 @@ from app.infrastructure.notice_box_sql import SqlNoticeBox
 from app.infrastructure.notifier_webhook import WebhookNotifier
 from app.infrastructure.queue_rq import RqJobQueue
 from app.infrastructure.runner_webhook import WebhookRunner
-from app.infrastructure.sql_database import SqlDatabase, migrate, revision_is_current
-from app.infrastructure.valkey_embedded import EmbeddedValkey
+from app.infrastructure.sql_database import SqlDatabase
+from app.infrastructure.sql_revision import revision_is_current
 from app.infrastructure.webhook_target import WebhookTarget
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from app.infrastructure.workflow_config import N8nValues, load_workflows
@@ -50,18 +45,10 @@ from app.services.notices import NoticeService
 from app.services.slots import Slots
 from app.services.task_service import Ports, TaskService
 
-__all__ = ["HeadOfQueue", "application", "embedded_queue", "open_services", "prepare", "run", "worker"]
+__all__ = ["HeadOfQueue", "open_services", "run", "worker"]
 
 VERSION = "0.1.0"
 CLOCK_EVERY = timedelta(seconds=10)
-
-
-def application() -> FastAPI:
-    """The API process: settings are read and checked now, services are opened when it starts to serve."""
-    settings = settings_or_exit()
-    log_format.configure(settings.log_level, settings.log_format)
-    BoundedHttpProtocol.header_timeout = settings.header_timeout
-    return create_app(lambda: open_services(settings))
 
 
 def run(program: Coroutine[Any, Any, None]) -> None:
@@ -77,12 +64,9 @@ def run(program: Coroutine[Any, Any, None]) -> None:
 def prepare(settings: Settings) -> None:
     """Brings the database to the newest schema, unless it has it. Raises StoreUnavailable."""
     if not revision_is_current(settings.database_url):
+        from app.infrastructure.sql_schema import migrate  # noqa: PLC0415 - brings Alembic, which most starts spare
+
         migrate(settings.database_url)
-
-
-def embedded_queue(settings: Settings) -> EmbeddedValkey | None:
-    """The queue server that has to run beside us, or None when the settings name one."""
-    return None if settings.redis_url else EmbeddedValkey(settings.data_dir / "valkey")
 
 
 def worker(
@@ -92,7 +76,7 @@ def worker(
 ) -> AsyncWorker:
     """The worker that rings `run` and sweeps with `take`."""
     return AsyncWorker(
-        _redis_url(settings),
+        redis_url(settings),
         settings.queue_name,
         run=run,
         take=take,
@@ -103,7 +87,7 @@ def worker(
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, dashboard: Any = None) -> AsyncIterator[Services]:
     """Everything that an entry point holds, closed in reverse order. Raises Misconfigured and StoreUnavailable."""
     async with AsyncExitStack() as stack:
         if settings.auto_migrate:
@@ -111,7 +95,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         database = SqlDatabase(settings.database_url, sqlite_synchronous=settings.sqlite_synchronous)
         stack.push_async_callback(database.close)
         await asyncio.to_thread(database.check)
-        builder = _Builder(settings, database, stack)
+        builder = _Builder(settings, database, stack, dashboard)
         services = await builder.services()
         keeping_time = asyncio.create_task(_keep_time(services))
         stack.callback(keeping_time.cancel)
@@ -122,8 +106,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 class _Builder:
     """Puts one process's parts together."""
 
-    def __init__(self, settings: Settings, database: SqlDatabase, stack: AsyncExitStack) -> None:
-        self.settings, self.stack, self.database = settings, stack, database
+    def __init__(self, settings: Settings, database: SqlDatabase, stack: AsyncExitStack, dashboard: Any) -> None:
+        self.settings, self.stack, self.database, self.dashboard = settings, stack, database, dashboard
         self.clock = DatabaseClock()
         self.log = SqlJobLogStore(database, keep_notices=settings.notify_url is not None)
         self.agenda, self.search = SqlJobAgenda(database), SqlJobSearch(database)
@@ -139,9 +123,9 @@ class _Builder:
     async def services(self) -> Services:
         settings = self.settings
         await self.clock.measure(self.agenda)
-        queue = RqJobQueue(_redis_url(settings), settings.queue_name)
+        queue = RqJobQueue(redis_url(settings), settings.queue_name)
         self.stack.push_async_callback(queue.close)
-        feed = RedisJobFeed(_redis_url(settings), settings.queue_name, self.search.versions, settings.feed_every)
+        feed = RedisJobFeed(redis_url(settings), settings.queue_name, self.search.versions, settings.feed_every)
         await self.stack.enter_async_context(feed)
         found = self._workflows()
         workflows = {name: workflow for name, (workflow, _) in found.items()}
@@ -168,7 +152,7 @@ class _Builder:
         keeping = Housekeeping(self.log, self.search, self.files, self.clock, keep_files, settings.orphan_age)
         services = Services(
             tasks=tasks,
-            notices=self._notices(lambda job: job_info(services, job).model_dump(mode="json")),
+            notices=self._notices(lambda job: _as_clients_see(services, job)),
             housekeeping=keeping,
             log=self.log,
             agenda=self.agenda,
@@ -185,7 +169,7 @@ class _Builder:
             public_url=settings.public_url,
             upload=_upload_limits(settings),
             database_check=self.database.ping,
-            dashboard=self._dashboard(),
+            dashboard=self.dashboard,
         )
         return services
 
@@ -222,16 +206,11 @@ class _Builder:
         )
         return NoticeService(SqlNoticeBox(self.database), self.log, notifier, self.clock, self.periods)
 
-    def _dashboard(self) -> Any:
-        settings = self.settings
-        if not settings.rq_dashboard:
-            return None
-        return dashboard(_redis_url(settings), settings.queue_name, write=settings.rq_dashboard_write)
 
+def _as_clients_see(services: Services, job: Job) -> Mapping[str, Json]:
+    from app.api.v1.views import job_info  # noqa: PLC0415 - brings FastAPI, which a worker without notices spares
 
-def _redis_url(settings: Settings) -> str:
-    """Where the queue is: as set, else the embedded server of this data folder, whether or not it runs now."""
-    return settings.redis_url or EmbeddedValkey(settings.data_dir / "valkey").url
+    return job_info(services, job).model_dump(mode="json")
 
 
 def _keys(secrets: tuple[SecretStr, ...]) -> tuple[bytes, ...]:

@@ -27,10 +27,17 @@ class Case:
         self.stored = {stored.job_id: stored for stored in evidence.stored}
 
 
-def _by_job(records: Iterable[T]) -> Mapping[str, list[T]]:
-    sorted_in: defaultdict[str, list[T]] = defaultdict(list)
+class ByJob(dict[str, list[T]]):
+    """Records by job; asking for a job that has none adds nothing."""
+
+    def __missing__(self, job_id: str) -> list[T]:
+        return []
+
+
+def _by_job(records: Iterable[T]) -> ByJob[T]:
+    sorted_in: ByJob[T] = ByJob()
     for record in records:
-        sorted_in[record.job_id].append(record)
+        sorted_in.setdefault(record.job_id, []).append(record)
     return sorted_in
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # has no types of its own
 
 RESTART_AFTER = 0.1
 

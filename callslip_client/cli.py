@@ -112,7 +112,8 @@ def list_(
         if as_json:
             _print_json([job.raw for job in jobs])
         elif jobs:
-            _print(words.table(jobs, words.now()))
+            console = _stdout()
+            console.print(words.table(jobs, words.now(), console.width))
         else:
             _say("there are no such jobs")
 
@@ -236,10 +237,13 @@ def _say(sentence: str) -> None:
     _stderr().print(Text(f"callslip: {words.clean(sentence)}"), soft_wrap=True)
 
 
-def _print(*things: Text | Table) -> None:
+def _stdout() -> Console:
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200)  # nothing is cut off for a program that reads
+    return console if console.is_terminal else Console(highlight=False, width=200)  # a program gets whole lines
+
+
+def _print(*things: Text | Table) -> None:
+    console = _stdout()
     for thing in things:
         console.print(thing, soft_wrap=isinstance(thing, Text))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.table import Table
@@ -112,17 +112,23 @@ def facts(job: JobInfo, address: str) -> Iterator[tuple[str, str]]:
     yield "page", address + job.links.page
 
 
-def table(jobs: Iterable[JobInfo], now: datetime) -> Table:
-    """Jobs, one a line."""
-    found = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("JOB", "STATUS", "WORKFLOW", "AGE"):
-        found.add_column(name, no_wrap=True)
-    found.add_column("FILE", overflow="ellipsis", max_width=32, no_wrap=True)
-    found.add_column("", overflow="ellipsis", no_wrap=True)
+def table(jobs: Sequence[JobInfo], now: datetime, width: int) -> Table:
+    """Jobs, one a line of at most `width` characters. Ids and statuses are always whole."""
+    found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    workflow = min(max(len(job.workflow) for job in jobs), 20)
+    left = max(width - (36 + 2 + 10 + 2 + max(workflow, 8) + 2 + 7 + 2), 10)
+    file = min(max(len(job.file.filename) if job.file else 0 for job in jobs), 40, left)
+    for name, room in (("JOB", 36), ("STATUS", 10), ("WORKFLOW", workflow), ("AGE", 7), ("FILE", file)):
+        found.add_column(
+            name, no_wrap=True, min_width=min(room, 36), max_width=max(room, len(name)), overflow="ellipsis"
+        )
+    if left - file > 12:
+        found.add_column("", no_wrap=True, max_width=left - file - 4, overflow="ellipsis")
     for job in jobs:
-        file = Text(clean(job.file.filename)) if job.file else Text("")
         age = Text(duration(now - job.created_at))
-        found.add_row(Text(job.job_id), styled(job.status), Text(clean(job.workflow)), age, file, Text(standing(job)))
+        filename = Text(clean(job.file.filename) if job.file else "")
+        cells = [Text(job.job_id), styled(job.status), Text(clean(job.workflow)), age, filename]
+        found.add_row(*cells, *([Text(standing(job))] if left - file > 12 else []))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -15,9 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from callslip_client.cli import app
+from callslip_client.models import job
+from callslip_client.words import now, table
 from tests.client.service import KEY, Fault, Service, problem
 
 Run = Callable[..., Result]
@@ -245,3 +249,14 @@ def _read(leader: int) -> bytes:
         return os.read(leader, 65536)
     except OSError:  # the other side was closed
         return b""
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_ids_and_statuses_are_whole_on_any_terminal(service: Service, width: int) -> None:
+    job_id = service.add_job(b"x", "a very long name of a file that goes on and on.txt", "a_workflow_with_a_long_name")
+    service.advance(job_id, "Started", "processing", progress={"message": "a message " * 20})
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table([job(service.jobs[job_id])], now(), width))
+    line = console.export_text().splitlines()[1]
+    assert line.startswith(f"{job_id}  processing  ")
+    assert len(line) <= width

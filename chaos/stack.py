@@ -147,7 +147,7 @@ def _secret(chance: random.Random) -> str:
     return "CHAOS" + "".join(chance.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", k=40))
 
 
-def prepare(setup: Setup, far_port: int, **settings: str) -> Stack:
+def prepare(setup: Setup, far_port: int, settings: Mapping[str, str]) -> Stack:
     """A stack with its settings and nothing in it."""
     chance, port = setup.chance("secrets"), free_port()
     secrets = {name: _secret(chance) for name in ("api", "key", "token", "webhook", "callback")}
@@ -179,11 +179,11 @@ async def running(
     workers: int = 1,
     far: Mapping[str, Any] | None = None,
     queue: bool = True,
-    **settings: str,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Stack]:
     """A stack that runs: database, queue, API, workers and far side. Stopped at the end, if the row has not."""
     far_port = free_port()
-    stack = prepare(setup, far_port, **settings)
+    stack = prepare(setup, far_port, settings or {})
     try:
         await _begin(stack, far_port, far or {}, queue=queue)
         stack.part("api", uvicorn(setup.root, stack.port)).start()

@@ -2,4 +2,6 @@
 
 NAMES = {
     "kills": "kills",
+    "redis": "redis_trouble",
+    "recovery": "recovery",
 }

@@ -110,6 +110,7 @@ def configure(level: str = "INFO", log_format: str = "auto") -> None:
 # Libraries that bring handlers of their own or talk about every request; with the least level that is heard of them.
 _LIBRARIES: Final = {
     "uvicorn": logging.INFO,
+    "uvicorn.access": logging.WARNING,  # our own line has the request id, and no query string
     "rq": logging.WARNING,
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
@@ -119,5 +120,5 @@ _LIBRARIES: Final = {
     "sqlalchemy": logging.WARNING,
     "werkzeug": logging.WARNING,
     "multipart": logging.WARNING,
-    "python_multipart": logging.WARNING,
+    "python_multipart": logging.ERROR,
 }

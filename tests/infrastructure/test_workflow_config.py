@@ -270,13 +270,6 @@ def test_what_is_missing_or_weak_is_told_with_its_line(tmp_path: Path, line: str
     assert found[0].startswith(problem)
 
 
-def test_a_token_for_jwt_is_as_long_as_the_hash(tmp_path: Path) -> None:
-    text = SMALLEST.replace("${TOKEN}", "${KEY}") + 'auth = "jwt"'
-    assert problems(tmp_path, text)[0].startswith(
-        "workflows.toml:4: [workflow.question] 'token' must have at least 32 characters"
-    )
-
-
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     text = (
         SMALLEST.replace("http:", "ftp:")

@@ -9,10 +9,12 @@ from fastapi import FastAPI
 
 from app.api import create_app
 from app.api.http_protocol import BoundedHttpProtocol
+from app.api.v1.submissions import submission_parts
 from app.bootstrap.queue import redis_url
 from app.bootstrap.services import open_services
 from app.core import logging as log_format
 from app.core.settings import Settings, settings_or_exit
+from app.web import install as install_pages
 
 
 def application() -> FastAPI:
@@ -21,7 +23,9 @@ def application() -> FastAPI:
     log_format.configure(settings.log_level, settings.log_format)
     BoundedHttpProtocol.header_timeout = settings.header_timeout
     dashboard = LazyDashboard(settings) if settings.rq_dashboard else None
-    return create_app(lambda: open_services(settings, dashboard))
+    app = create_app(lambda: open_services(settings, dashboard))
+    install_pages(app, read_parts=submission_parts)
+    return app
 
 
 class LazyDashboard:

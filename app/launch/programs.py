@@ -49,8 +49,9 @@ def demo(settings: Settings, inherited: tuple[int, ...], variables: dict[str, st
         "N8N_WEBHOOK_TOKEN": token.get_secret_value() if token else secrets.token_urlsafe(32),
         "N8N_WEBHOOK_SECRET": ",".join(s.get_secret_value() for s in signing) or secrets.token_urlsafe(32),
     }
+    own = {"DEMO_PORT": str(port), "DEMO_FOLDER": str(settings.data_dir / "demo"), "N8N_AUTH": settings.n8n_auth}
     command = [sys.executable, "-m", "demo.far_side"]
-    return Program(name="demo", command=command, environment={**variables, "DEMO_PORT": str(port)}, inherited=inherited)
+    return Program(name="demo", command=command, environment={**variables, **own}, inherited=inherited)
 
 
 def worker(settings: Settings, inherited: tuple[int, ...], variables: Mapping[str, str]) -> Program:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.lifecycle import Delivered, Event, Periods
-from app.domain.models import FilePart, Job, JobId, Json, ParamPart
+from app.domain.errors import DeliveryTrouble
+from app.domain.lifecycle import Delivered, Event, Periods, TroubleKind
+from app.domain.models import FilePart, Job, JobId, JobResult, Json, ParamPart, Progress
 from app.domain.workflow import FileRules, Workflow
 from app.infrastructure.memory_file_store import MemoryFileStore
 from app.infrastructure.memory_job_log import (
@@ -21,6 +22,7 @@ from app.infrastructure.memory_job_log import (
     MemoryNoticeBox,
 )
 from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
+from app.services.callbacks import Callback
 from app.services.leases import LeaseKeeper
 from app.services.slots import Slots
 from app.services.task_service import Ports, Submitted, TaskService
@@ -146,6 +148,24 @@ class Bench:
 
     async def types(self, job_id: JobId) -> list[str]:
         return [line.type for line in await self.log.history(job_id)]
+
+
+SUCCESS = Callback(status="success", progress=Progress(), result=JobResult(message="Page created"))
+PROGRESS = Callback(status="processing", progress=Progress(fraction=0.4), result=JobResult())
+
+
+def trouble(kind: TroubleKind, words: str = "503 Service Unavailable") -> Behaviour:
+    def behave(_: Job) -> Event:
+        raise DeliveryTrouble(kind, words)
+
+    return behave
+
+
+async def settle(until: Callable[[], object] | None = None, rounds: int = 200) -> None:
+    for _ in range(rounds):
+        if until and until():
+            return
+        await asyncio.sleep(0.005 if until else 0)
 
 
 @pytest.fixture

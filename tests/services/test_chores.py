@@ -13,8 +13,7 @@ from app.domain.models import AuditEvent, Job, JobId
 from app.services.clock import DatabaseClock
 from app.services.housekeeping import Housekeeping
 from app.services.notices import NoticeService
-from tests.services.conftest import SECOND, Bench
-from tests.services.test_task_service import SUCCESS
+from tests.services.conftest import SECOND, SUCCESS, Bench
 
 
 class Address:

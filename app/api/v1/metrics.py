@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Metric, generate_latest
@@ -36,6 +37,7 @@ async def metrics(services: Ours) -> Response:
 def process_figures(registry: CollectorRegistry) -> bytes:
     """The text of this registry and of what processes counted: all of this host, if they share a folder for it."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        _forget_dead_processes(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
     return generate_latest(registry) + generate_latest(REGISTRY)

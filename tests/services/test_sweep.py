@@ -1,0 +1,127 @@
+"""What the sweep finds and settles, told on memory adapters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from app.domain import lifecycle
+from app.domain.errors import (
+    StoreUnavailable,
+)
+from app.domain.lifecycle import Failed, Noted, NoteKind, Started, TroubleKind
+from app.domain.models import AuditEvent, Job, JobError, JobId, JobStatus
+from tests.services.conftest import SECOND, Bench, delivered, settle, trouble
+
+
+async def _lose(bench: Bench, job_id: JobId) -> None:
+    """As if the worker had been killed: started, and never heard of again."""
+    job, line = lifecycle.advance(await bench.get(job_id), Started(lease=10 * SECOND), bench.clock())
+    await bench.log.record(job, line)
+    bench.clock.move(11 * SECOND)
+
+
+async def test_a_lost_lease_is_found_and_the_job_started_again(bench: Bench) -> None:
+    job_id = await bench.job()
+    await _lose(bench, job_id)
+    assert await bench.sweep() == [job_id]
+    assert await bench.tasks.run(job_id) == "Delivered"
+    assert (await bench.get(job_id)).attempt == 2
+
+
+async def test_a_job_that_lost_its_lease_three_times_fails(bench: Bench) -> None:
+    job_id = await bench.job()
+    for _ in range(3):
+        await _lose(bench, job_id)
+        await bench.sweep()
+    job = await bench.get(job_id)
+    assert job.error is not None
+    assert (job.status, job.error.type) == (JobStatus.FAILURE, "worker_lost")
+
+
+async def test_a_new_job_is_left_to_its_doorbell_unless_that_must_be_lost(bench: Bench) -> None:
+    job_id = await bench.job()
+    bench.clock.move(SECOND)
+    assert await bench.tasks.sweep(10, None) == []
+    assert await bench.tasks.sweep(10, bench.clock() - 2 * SECOND) == []
+    assert await bench.tasks.sweep(10, bench.clock()) == [job_id]
+    assert await bench.tasks.sweep(10, bench.clock(), [job_id]) == []
+    assert await bench.tasks.sweep(0, bench.clock()) == []
+
+
+async def test_silence_after_delivery_is_noted_and_ends_at_the_deadline(bench: Bench) -> None:
+    job_id = await bench.job()
+    await bench.tasks.run(job_id)
+    for minutes in (14, 1, 15):
+        bench.clock.move(timedelta(minutes=minutes))
+        await bench.sweep()
+        await bench.tasks.close()
+    assert (await bench.types(job_id)).count("Noted") == 2
+    bench.clock.move(timedelta(hours=24))
+    await bench.sweep()
+    job = await bench.get(job_id)
+    assert job.error is not None
+    assert (job.status, job.error.type) == (JobStatus.FAILURE, "callback_deadline")
+
+
+async def test_an_overdue_job_asks_the_far_side(bench: Bench) -> None:
+    job_id = await bench.job()
+    await bench.tasks.run(job_id)
+    bench.runner.answer = lambda _: Noted(kind=NoteKind.ASKED, words={"answer": "running"})
+    bench.clock.move(timedelta(minutes=15))
+    await bench.sweep()
+    await settle(lambda: not bench.tasks._asking)
+    job = await bench.get(job_id)
+    assert (job.status, job.due_at) == (JobStatus.WAITING, bench.clock() + timedelta(minutes=15))
+    bench.runner.answer = lambda job: Failed(error=JobError(type="execution_crashed", detail="n8n says: crashed"))
+    bench.clock.move(timedelta(minutes=15))
+    await bench.sweep()
+    await settle(lambda: not bench.tasks._asking)
+    job = await bench.get(job_id)
+    assert job.error is not None
+    assert job.error.type == "execution_crashed"
+    assert bench.runner.asked == [job_id, job_id]
+
+
+async def test_a_database_that_goes_away_while_asking_is_asked_again_later(bench: Bench) -> None:
+    job_id = await bench.job()
+    await bench.tasks.run(job_id)
+    record = bench.log.record
+
+    async def away(_job: Job, _line: AuditEvent) -> None:
+        raise StoreUnavailable("away")
+
+    bench.log.record = away  # type: ignore[method-assign]
+    bench.clock.move(timedelta(minutes=15))
+    await bench.sweep()
+    await settle(lambda: not bench.tasks._asking)
+    bench.log.record = record  # type: ignore[method-assign]
+    await bench.sweep()
+    await settle(lambda: not bench.tasks._asking)
+    assert (await bench.types(job_id))[-1] == "Noted"
+
+
+async def test_doubt_ends_in_another_try(bench: Bench) -> None:
+    bench.runner.script = [trouble(TroubleKind.NO_ANSWER), delivered]
+    job_id = await bench.job()
+    assert await bench.tasks.run(job_id) == "Delivered"
+    bench.clock.move(61 * SECOND)
+    await bench.sweep()
+    assert (await bench.get(job_id)).status is JobStatus.QUEUED
+    bench.clock.move(7 * SECOND)
+    assert await bench.sweep() == [job_id]
+
+
+async def test_two_sweepers_settle_a_job_once(bench: Bench) -> None:
+    job_id = await bench.job()
+    await _lose(bench, job_id)
+    stale = await bench.agenda.due(bench.clock(), 10, bench.workflows.keys())
+    await bench.sweep()
+    await bench.tasks._settle(stale[0])
+    assert (await bench.types(job_id)).count("Postponed") == 1
+
+
+async def test_a_job_looked_at_too_early_is_left_alone(bench: Bench) -> None:
+    job_id = await bench.job()
+    await bench.tasks.run(job_id)
+    await bench.tasks._settle(await bench.get(job_id))
+    assert (await bench.get(job_id)).status is JobStatus.WAITING

@@ -4,4 +4,7 @@ NAMES = {
     "kills": "kills",
     "redis": "redis_trouble",
     "recovery": "recovery",
+    "uploads": "uploads",
+    "callbacks": "callbacks",
+    "clean": "clean",
 }

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
+
+import aiohttp
 
 from chaos import checker
 from chaos.clients import Clients, Upload, hand_in_all, upload
 from chaos.collect import stop_and_collect, until_ended
 from chaos.evidence import Evidence
 from chaos.journal import Journal
+from chaos.parts import Part
 from chaos.report import Outcome, RowProgram, in_words
 from chaos.stack import Setup, Stack, running
 
 VICTIMS = {"api": 30, "worker-0": 22, "worker-1": 22, "valkey": 14, "postgres": 12}
 PAUSED = 0.12  # this share of the blows is a pause instead of a kill
 GAP = (0.25, 1.25)  # seconds between two blows
+STARTING = 0.06  # this share of the blows at a process that is still starting is dealt all the same
+SPARED = 0.7  # seconds of peace after a start
+SHARE = 20  # uploads at a time
 AFTERWARDS = 60.0  # seconds in which everything must have ended once the faults stop
 
 
@@ -29,22 +37,52 @@ class Blows:
     pauses: Counter[str] = field(default_factory=Counter)
 
 
-async def strike(stack: Stack, chance: random.Random, enough: int, blows: Blows) -> None:
-    """Kills and pauses until there were `enough` kills."""
-    names = [name for name in VICTIMS if name in stack.parts]
-    pausing: set[asyncio.Task[None]] = set()
-    while blows.kills.total() < enough:
-        await asyncio.sleep(chance.uniform(*GAP))
-        name = chance.choices(names, [VICTIMS[name] for name in names])[0]
-        part = stack.parts[name]
-        if chance.random() < PAUSED:
-            task = asyncio.create_task(part.pause(chance.uniform(0.5, 4.5)))
-            pausing.add(task)
-            task.add_done_callback(pausing.discard)
-            blows.pauses[name] += 1
-        elif part.kill():
-            blows.kills[name] += 1
-    await asyncio.gather(*pausing)
+class Striker:
+    """Chooses whom to kill or to pause. Who is still starting is mostly spared: else nobody would ever be up."""
+
+    def __init__(self, stack: Stack, chance: random.Random, blows: Blows) -> None:
+        self._stack, self._chance, self.blows = stack, chance, blows
+        self._names = [name for name in VICTIMS if name in stack.parts]
+        self._start_takes = 2.0
+
+    async def strike(self, enough: int) -> None:
+        """Until there were `enough` kills."""
+        pausing: set[asyncio.Task[None]] = set()
+        watching = asyncio.create_task(self._time_starts())
+        while self.blows.kills.total() < enough:
+            await asyncio.sleep(self._chance.uniform(*GAP))
+            name = self._chance.choices(self._names, [VICTIMS[name] for name in self._names])[0]
+            part = self._stack.parts[name]
+            if self._starting(part) and self._chance.random() > STARTING:
+                continue
+            if self._chance.random() < PAUSED:
+                task = asyncio.create_task(part.pause(self._chance.uniform(0.5, 4.5)))
+                pausing.add(task)
+                task.add_done_callback(pausing.discard)
+                self.blows.pauses[name] += 1
+            elif part.kill():
+                self.blows.kills[name] += 1
+        watching.cancel()
+        await asyncio.gather(*pausing)
+
+    def _starting(self, part: Part) -> bool:
+        quick = part.name in ("valkey", "postgres")
+        return not part.alive or monotonic() - part.began < (0.5 if quick else self._start_takes)
+
+    async def _time_starts(self) -> None:
+        """Learns from the API how long a start takes on this machine now."""
+        api, known = self._stack.parts["api"], 0.0
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as session:
+            while True:
+                began = api.began
+                try:
+                    async with session.get(f"{self._stack.url}/health/live") as answer:
+                        if answer.status == 200 and began == api.began != known:
+                            known, self._start_takes = began, monotonic() - began + SPARED
+                except (aiohttp.ClientError, OSError, TimeoutError):
+                    if began != known:
+                        self._start_takes = max(self._start_takes, monotonic() - began + SPARED)
+                await asyncio.sleep(0.1)
 
 
 async def run(setup: Setup) -> Outcome:
@@ -55,9 +93,8 @@ async def run(setup: Setup) -> Outcome:
     async with running(setup, workers=2, far={"pace": 0.1}) as stack:
         clients = Clients(stack, Journal(stack.folder / "clients.jsonl"))
         watching: set[asyncio.Task[None]] = set()
-        striking = asyncio.create_task(strike(stack, setup.chance("blows"), kills, blows))
-        gap = kills * sum(GAP) / 2 / jobs
-        ids = await hand_in_and_watch(clients, uploads, gap, watching, setup)
+        striking = asyncio.create_task(Striker(stack, setup.chance("blows"), blows).strike(kills))
+        ids = await hand_in_and_watch(clients, uploads, watching, setup, lambda: blows.kills.total() / kills)
         await striking
         setup.say(f"{blows.kills.total()} kills, {clients.tally.acked} acknowledged")
         afterwards = await until_ended(stack, AFTERWARDS)
@@ -72,12 +109,18 @@ async def run(setup: Setup) -> Outcome:
 
 
 async def hand_in_and_watch(
-    clients: Clients, uploads: list[Upload], gap: float, watching: set[asyncio.Task[None]], setup: Setup
+    clients: Clients,
+    uploads: list[Upload],
+    watching: set[asyncio.Task[None]],
+    setup: Setup,
+    done: Callable[[], float],
 ) -> list[str | None]:
-    """Hands in; one job in twenty has somebody who watches it."""
+    """Hands in at the pace of the blows, so that both end together; one job in twenty has somebody who watches it."""
     chance, found = setup.chance("watchers"), list[str | None]()
-    for start in range(0, len(uploads), 20):
-        found += await hand_in_all(clients, uploads[start : start + 20], gap)
+    for start in range(0, len(uploads), SHARE):
+        while done() < start / len(uploads):  # noqa: ASYNC110 - the count is nobody's event
+            await asyncio.sleep(0.05)
+        found += await hand_in_all(clients, uploads[start : start + SHARE], 0.02)
         if job_id := found[-1]:
             watching.add(asyncio.create_task(clients.watch(job_id, random.Random(chance.random()))))
     return found

@@ -55,7 +55,7 @@ def _install(lab: Path, wheel: Path) -> None:
     npm = str(lab / "bin" / "npm")
     # One of n8n's 2,400 packages (a Kafka client) does not build everywhere and is not needed here, so no install
     # scripts run; the two native modules that n8n does load are built afterwards.
-    install = [npm, "install", f"n8n@{VERSION}", "--ignore-scripts", "--no-audit", "--no-fund"]
+    install = [npm, "install", f"n8n@{VERSION}", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
     _run(install, app, lab / "install.log")
     _run([npm, "rebuild", "sqlite3", "isolated-vm"], app, lab / "rebuild.log", npm_config_nodedir=str(wheel))
     _run([str(lab / "bin" / "node"), "-e", 'require("sqlite3"); require("isolated-vm")'], app, lab / "rebuild.log")

@@ -12,7 +12,8 @@ ANY_TYPE = ("*/*",)
 
 # The names under which a delivery carries facts of its own; no parameter may take one.
 RESERVED_NAMES = frozenset(
-    ["job_id", "workflow", "filename", "media_type", "size", "sha256", "file_url", "callback_url", "callback_token", "metadata", "file"]
+    {"job_id", "workflow", "filename", "media_type", "size", "sha256", "file_url"}
+    | {"callback_url", "callback_token", "metadata", "file"}
 )
 
 

@@ -65,6 +65,7 @@ class Service:
         }
         self.date: str | None = None
         self.digest = True
+        self.forgetful = False  # tells every stream from its start
         self.after_submit: list[tuple[str, str, dict[str, Any]]] = []
         self.port = 0
 
@@ -232,7 +233,11 @@ class Service:
         return True
 
     async def _events(self, seen: Seen, writer: asyncio.StreamWriter, fault: Fault | None) -> bool:
-        job_id, after, sent = seen.path.split("/")[4], int(seen.headers.get("last-event-id", 0)), 0
+        job_id, after, sent = (
+            seen.path.split("/")[4],
+            0 if self.forgetful else int(seen.headers.get("last-event-id", 0)),
+            0,
+        )
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
             lines = self.lines[job_id]
@@ -350,11 +355,12 @@ class Service:
         return 404, {}, problem(404, "there is nothing at this address")
 
     def _file(self, seen: Seen, content: bytes) -> tuple[int, dict[str, str], bytes]:
-        headers = {"ETag": '"e"'}
+        etag = f'"{hashlib.sha256(content).hexdigest()}"'
+        headers = {"ETag": etag}
         if self.digest:
             headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
         found = re.fullmatch(r"bytes=(\d+)-", seen.headers.get("range", ""))
-        if found and seen.headers.get("if-range") == '"e"':
+        if found and seen.headers.get("if-range") == etag:
             start = int(found[1])
             if start >= len(content):
                 return 416, {}, b""

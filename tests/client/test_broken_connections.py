@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -9,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from callslip_client import Callslip, ConnectionFailed, FileDamaged, JobStatus, Unavailable
-from tests.client.service import Fault, Service, problem
+from callslip_client import AsyncCallslip, Callslip, ConnectionFailed, FileDamaged, JobStatus, Misused, Unavailable
+from tests.client.service import KEY, Fault, Service, problem
 
 BREAK = Fault()
 BUSY = Fault(503, {"Retry-After": "0"}, problem(503, "too many uploads at once"))
@@ -41,6 +44,15 @@ def test_a_wish_beyond_our_patience_is_told_at_once(callslip: Callslip, service:
     with pytest.raises(Unavailable, match="quota") as caught:
         callslip.queue()
     assert (caught.value.retry_after, time.monotonic() - began < 1) == (3600, True)
+
+
+def test_a_service_that_stays_busy_is_left_alone_when_patience_is_over(
+    connect: Callable[..., Callslip], service: Service
+) -> None:
+    service.fails("GET", "/queue", *[BUSY] * 50)
+    with pytest.raises(Unavailable):
+        connect(patience=1.0).queue()
+    assert 2 <= len(service.seen) <= 3  # a third pause would be over the second
 
 
 def test_nobody_there_is_told_when_patience_is_over(connect: Callable[..., Callslip], service: Service) -> None:
@@ -89,6 +101,16 @@ def test_a_stream_cut_anywhere_goes_on_without_gap_or_repeat(
     assert [line.version for line in callslip.events(job_id)] == [1, 2, 3, 4, 5]
 
 
+def test_lines_that_are_told_twice_are_heard_once(callslip: Callslip, service: Service) -> None:
+    job_id = service.add_job()
+    service.forgetful = True
+    service.fails("GET", "/events", Fault(after=100))
+    timer = threading.Timer(1.0, service.finish, [job_id])
+    timer.start()
+    assert [line.version for line in callslip.events(job_id)] == [1, 2, 3, 4, 5]
+    timer.join()
+
+
 def test_events_go_on_through_a_restart_of_the_service(callslip: Callslip, service: Service) -> None:
     job_id = service.add_job()
 
@@ -135,6 +157,24 @@ def test_a_download_that_breaks_goes_on_where_it_was(callslip: Callslip, service
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_file_that_changed_meanwhile_is_fetched_from_its_start(
+    callslip: Callslip, service: Service, tmp_path: Path
+) -> None:
+    job_id = service.add_job(b"old" * 100_000)
+    service.fails("GET", "/file", Fault(after=100_000))
+    threading.Timer(0.1, service.files.__setitem__, [job_id, b"new" * 100_000]).start()
+    assert callslip.download(job_id, tmp_path / "out").read_bytes() == b"new" * 100_000
+
+
+def test_a_download_that_broke_behind_its_last_byte_is_fetched_again(
+    callslip: Callslip, service: Service, tmp_path: Path
+) -> None:
+    job_id = service.add_job(b"content")
+    headers = {"ETag": f'"{hashlib.sha256(b"content").hexdigest()}"', "Transfer-Encoding": "chunked"}
+    service.fails("GET", "/file", Fault(200, headers, b"7\r\ncontent\r\nbroken\r\n"))
+    assert callslip.download(job_id, tmp_path / "out").read_bytes() == b"content"
+
+
 def test_a_download_that_is_damaged_leaves_the_old_file(callslip: Callslip, service: Service, tmp_path: Path) -> None:
     job_id = service.add_job(b"content")
     (tmp_path / "out").write_text("old")
@@ -164,3 +204,20 @@ def test_a_download_to_where_nothing_can_be_written_asks_for_nothing(
     with pytest.raises(FileNotFoundError):
         callslip.download(job_id, tmp_path / "none" / "out")
     assert service.calls("GET", "/file") == []
+
+
+async def test_a_download_that_is_given_up_leaves_nothing(service: Service, tmp_path: Path) -> None:
+    job_id = service.add_job(bytes(1_000_000))
+    service.fails("GET", "/file", *[Fault(after=1000)] * 50)
+    async with AsyncCallslip(service.url, KEY) as callslip:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(callslip.download(job_id, tmp_path / "out"), 0.5)
+    assert service.calls("GET", "/file")
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - nothing else runs here
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent_is_told(callslip: Callslip, tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_bytes(bytes(5_000_000))
+    with pytest.raises(Misused, match="became shorter"):
+        callslip.submit(path, on_progress=lambda *_: os.truncate(path, 300_000))

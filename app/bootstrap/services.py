@@ -169,6 +169,7 @@ class _Builder:
             public_url=settings.public_url,
             upload=_upload_limits(settings),
             database_check=self.database.ping,
+            sse_heartbeat=settings.sse_heartbeat,
             dashboard=self.dashboard,
         )
         return services

@@ -55,4 +55,5 @@ class Services:
     public_url: str
     upload: UploadLimits
     database_check: Callable[[], Awaitable[None]]
+    sse_heartbeat: timedelta = timedelta(seconds=15)
     dashboard: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -102,7 +103,7 @@ class Listener:
 async def test_a_quiet_stream_says_that_it_is_still_there_and_ends_with_its_client(world, job_id):
     listener, before = Listener(), asyncio.all_tasks()
     job = await world.services.log.get(job_id)
-    stream = EventStream(world.services, job, 1, timedelta(milliseconds=50))
+    stream = EventStream(replace(world.services, sse_heartbeat=timedelta(milliseconds=50)), job, 1)
     running = asyncio.create_task(stream({"type": "http"}, listener.receive, listener.send))
     await asyncio.sleep(0.18)
     assert listener.text().startswith(": ")

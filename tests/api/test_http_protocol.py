@@ -72,6 +72,7 @@ async def test_what_is_no_http_is_a_problem() -> None:
     async with served() as port:
         answer = await answers(port, b"\x16\x03\x01 not http\r\n\r\n")
     assert b"application/problem+json" in answer
+    assert b"\r\nx-request-id: " in answer
 
 
 async def test_a_second_request_on_the_connection_has_its_own_deadline() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -22,7 +21,6 @@ from app.services import Services
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], responses=PROBLEMS)
 
-KEEP_ALIVE = timedelta(seconds=15)
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Content-Type": "text/event-stream; charset=utf-8"}
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "One event for each line of the history"}
@@ -54,10 +52,10 @@ def frame(line: AuditEvent) -> bytes:
 class EventStream(Response):
     """Sends lines as long as the client stays and the job goes on. One task besides its own, and no copy of anything."""
 
-    def __init__(self, services: Services, job: Job, after: int, every: timedelta = KEEP_ALIVE) -> None:
+    def __init__(self, services: Services, job: Job, after: int) -> None:
         super().__init__(None, 200, _HEADERS)
         del self.headers["content-length"]
-        self._services, self._job, self._after, self._every = services, job, after, every
+        self._services, self._job, self._after = services, job, after
         self._ended = job.status.ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
@@ -71,7 +69,7 @@ class EventStream(Response):
     async def _follow(self, ear: Watch, gone: asyncio.Task[None], send: Send) -> None:
         await self._send_lines(send)
         while not self._ended and not gone.done():
-            if await heard(ear, gone, self._every):
+            if await heard(ear, gone, self._services.sse_heartbeat):
                 await self._send_lines(send)
             else:
                 await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})

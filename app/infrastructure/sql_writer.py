@@ -14,6 +14,7 @@ from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from app.core.metrics import COMMIT
 from app.domain.errors import StoreUnavailable
 from app.domain.models import JobId
 from app.infrastructure.sql_engine import Engine, contended, translated
@@ -183,7 +184,8 @@ class GroupWriter:
 
     def _commit(self, batch: Batch, outcomes: list[Outcome]) -> list[Outcome]:
         try:
-            self._connection.cursor().execute("COMMIT")
+            with COMMIT.time():
+                self._connection.cursor().execute("COMMIT")
         except self._engine.errors as error:
             self._drop()  # whether it was committed is unknown: the callers must look
             return [translated(error) for _ in outcomes]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from prometheus_client import REGISTRY
 
 from app.domain import audit, lifecycle
 from app.domain.errors import DiskFull, StoreUnavailable
@@ -275,3 +276,12 @@ async def test_nothing_personal_is_left_in_sqlites_files_after_an_erasure(
 
 def _all_bytes(path: Path) -> bytes:
     return b"".join(one.read_bytes() for one in sorted(path.parent.glob(f"{path.name}*")))
+
+
+async def test_every_commit_is_measured(database: SqlDatabase) -> None:
+    def commits() -> float:
+        return REGISTRY.get_sample_value("callslip_commit_seconds_count") or 0.0
+
+    before = commits()
+    await database.write(probe())
+    assert commits() > before

@@ -95,10 +95,10 @@ class Stack:
         return (self.folder / ".env").exists() and httpx.get(f"http://127.0.0.1:{self.port}/health/live").is_success
 
     def stop(self) -> None:
-        """As Ctrl-C does it; fails if anything is left behind."""
+        """As a supervisor does it; fails if anything is left behind."""
         family = self.family()
         self.client.close()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)  # SIGINT is ignored where a shell started us in its background
         assert self.process.wait(45) == 0, self.log.read_text()[-4000:]
         _, alive = psutil.wait_procs(family, timeout=3)
         assert not alive, [one.cmdline() for one in alive]

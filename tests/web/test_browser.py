@@ -1,0 +1,262 @@
+"""The pages in a real browser, in front of the whole product. Needs a chromium on the PATH."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.stack import Stack, running, until
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+REQUIRED = os.environ.get("CI", "").lower() == "true"
+PATIENCE = 10_000
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not REQUIRED, reason="no chromium here; on Debian: apt-get install chromium"
+)
+FAINT = Path(__file__).with_name("contrast.js").read_text()
+UNNAMED = """[...document.querySelectorAll("input:not([type=hidden], [aria-hidden]), select, textarea, button")]
+  .filter((field) => !(field.labels?.length || field.ariaLabel || field.textContent.trim()))
+  .map((field) => field.outerHTML)"""
+RECEIPT = {"name": "receipt.txt", "mimeType": "text/plain", "buffer": b"12 coffees, 34.00"}
+FAILING = RECEIPT | {"name": "please-fail.txt"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory) -> Iterator[Stack]:
+    with running(tmp_path_factory.mktemp("browser"), DEMO_PACE="0.4") as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    assert CHROMIUM, "CI is set, so the browser tests must run, and there is no chromium: apt-get install chromium"
+    sync_api = (
+        pytest.importorskip("playwright.sync_api") if not REQUIRED else __import__("playwright.sync_api").sync_api
+    )
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Reader:
+    """One person's browser. Everything it complains about, and every host it asks, is written down."""
+
+    def __init__(self, context, base: str) -> None:
+        self.context, self.base = context, base
+        self.complaints: list[str] = []
+        self.hosts: set[str] = set()
+        context.set_default_timeout(PATIENCE)
+        context.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+
+    def tab(self):
+        page = self.context.new_page()
+        page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        return page
+
+    def log_in(self, key: str):
+        page = self.tab()
+        page.goto("/login")
+        page.fill("#key", key)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{self.base}/")
+        return page
+
+
+@pytest.fixture
+def reader(stack, chromium) -> Iterator[Reader]:
+    with reading(stack, chromium) as reader:
+        yield reader
+        assert reader.complaints == []
+
+
+@contextmanager
+def reading(stack, chromium, **options) -> Iterator[Reader]:
+    base = f"http://127.0.0.1:{stack.port}"
+    context = chromium.new_context(base_url=base, **options)
+    reader = Reader(context, base)
+    yield reader
+    context.close()
+    assert reader.hosts <= {urlsplit(base).netloc}
+
+
+def hand_in(page, file=RECEIPT) -> str:
+    page.goto("/")
+    page.set_input_files("#file", file)
+    page.get_by_role("button", name="Hand in").click()
+    page.wait_for_url("**/jobs/*")
+    return page.url
+
+
+def stamp(page, words: str) -> None:
+    page.locator(".stamp", has_text=words).first.wait_for()
+
+
+def test_a_receipt_is_handed_in_and_watched_to_its_result_in_two_tabs_with_a_reload(stack, reader):
+    page = reader.log_in(stack.key)
+    address = hand_in(page)
+    second = reader.tab()
+    second.goto(address)
+    page.get_by_text("Opened the file").first.wait_for()
+    page.reload()
+    assert page.get_by_text("Opened the file").first.is_visible()
+    for tab in (page, second):
+        stamp(tab, "Done")
+        assert tab.get_by_text("A text of 1 lines and 3 words, 17 bytes").first.is_visible()
+    assert "Done" in page.locator("#say").text_content()
+
+
+def test_whoever_has_the_link_sees_the_slip_and_nothing_else(stack, reader, chromium):
+    address = hand_in(reader.log_in(stack.key))
+    job_id = urlsplit(address).path.split("/")[2]
+    with reading(stack, chromium) as stranger:
+        page = stranger.tab()
+        page.goto(address)
+        stamp(page, "Done")
+        assert page.get_by_text("Keep this address").is_visible()
+        page.goto(f"/ops/jobs/{job_id}")
+        page.wait_for_url("**/login?next=/ops/jobs/*")
+        assert stranger.complaints == []
+
+
+def test_the_page_goes_on_when_the_service_is_killed_in_the_middle(stack, reader):
+    page = reader.log_in(stack.key)
+    hand_in(page)
+    page.get_by_text("Opened the file").first.wait_for()
+    stack.kill("uvicorn")
+    stamp(page, "Done")
+    broken = [words for words in reader.complaints if "ERR_CONNECTION" not in words and "ERR_INCOMPLETE" not in words]
+    reader.complaints[:] = broken  # that the connection broke is what was wanted
+
+
+def test_a_failure_is_told_in_words_and_retried_by_an_operator(stack, reader):
+    page = reader.log_in(stack.key)
+    address = hand_in(page, FAILING)
+    stamp(page, "Failed")
+    assert page.locator(".telling", has_text="The workflow reports that it failed.").is_visible()
+    assert page.get_by_text("The file's name asks for it: please-fail").first.is_visible()
+    page.goto("/ops")
+    need = page.locator(".need", has_text="Failed in the last day")
+    need.get_by_label("Retry please-fail.txt").check()
+    page.wait_for_timeout(2500)  # a refresh comes in between
+    assert need.get_by_label("Retry please-fail.txt").is_checked()
+    need.get_by_role("button", name="Retry what is ticked").click()
+    page.get_by_text("Handed in again: 1.").wait_for()
+    page.goto(f"/ops/jobs/{urlsplit(address).path.split('/')[2]}")
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_text("This is the new job.").wait_for()
+    stamp(page, "Failed")
+
+
+def test_a_job_is_cancelled_after_asking_twice(stack, reader):
+    page = reader.log_in(stack.key)
+    address = hand_in(page)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.goto(f"/ops/jobs/{urlsplit(address).path.split('/')[2]}")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("The job was cancelled.").wait_for()
+    page.get_by_role("link", name="Audit record").click()
+    stamp(page, "Verifies")
+
+
+def test_a_wrong_key_stays_outside(stack, reader):
+    page = reader.tab()
+    page.goto("/ops")
+    page.wait_for_url("**/login?next=/ops")
+    page.fill("#key", "x" * 30)
+    page.keyboard.press("Enter")
+    page.get_by_text("This key is not known here.").wait_for()
+    reader.complaints.clear()  # the browser's own line about the 401
+    page.fill("#key", stack.key)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ops")
+
+
+def test_a_file_is_handed_in_with_the_keyboard_alone(stack, reader):
+    page = reader.tab()
+    page.goto("/")
+    page.keyboard.type(stack.key)  # the field has the focus already
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{reader.base}/")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "file":
+            break
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(RECEIPT)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "go"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/*")
+    stamp(page, "Done")
+
+
+def test_a_refusal_stands_beside_its_field(stack, reader):
+    page = reader.log_in(stack.key)
+    page.set_input_files("#file", RECEIPT)
+    page.evaluate("document.getElementById('field-notion_database_id').removeAttribute('maxlength')")
+    page.fill("#field-notion_database_id", "x" * 300)
+    page.get_by_role("button", name="Hand in").click()
+    wrong = page.locator("#wrong-notion_database_id")
+    until(wrong.text_content)
+    assert "200" in wrong.text_content()
+    assert page.evaluate("document.activeElement.id") == "field-notion_database_id"
+    page.set_input_files("#file", RECEIPT | {"buffer": b""})
+    assert "empty" in page.locator("#wrong-file").text_content()
+    reader.complaints.clear()  # the browser's own line about the 422
+
+
+def test_everything_works_without_a_script(stack, chromium):
+    with reading(stack, chromium, java_script_enabled=False) as reader:
+        page = reader.log_in(stack.key)
+        address = hand_in(page, FAILING)
+        stamp(page, "Failed")  # by the page's own refresh
+        page.goto(f"/ops/jobs/{urlsplit(address).path.split('/')[2]}")
+        page.get_by_role("button", name="Retry").click()
+        page.get_by_text("This is the new job.").wait_for()
+        page.get_by_role("button", name="Log out").click()
+        page.wait_for_url("**/login")
+        assert reader.complaints == []
+
+
+def test_a_page_behind_a_proxy_that_holds_events_back_asks_for_itself(stack, reader):
+    page = reader.log_in(stack.key)
+    page.route("**/events?*", lambda route: route.abort())
+    hand_in(page)
+    stamp(page, "Done")
+    reader.complaints.clear()  # the browser's own line about the request that was held back
+
+
+def test_every_page_fits_a_phone_and_can_be_read_in_light_and_dark(stack, reader):
+    page = reader.log_in(stack.key)
+    address = hand_in(page, RECEIPT | {"name": "a-rather-long-name-" * 6 + ".txt"})
+    stamp(page, "Done")
+    job = urlsplit(address).path.split("/")[2]
+    for path in ("/", address, "/ops", f"/ops/jobs/{job}", f"/audit/{job}"):
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        assert page.evaluate(UNNAMED) == [], path
+        assert page.locator("h1").count() == 1
+        page.set_viewport_size({"width": 1280, "height": 800})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert page.evaluate(FAINT) == [], (scheme, path)

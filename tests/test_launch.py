@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from app.core.settings import load_settings
+from app.launch import programs
 from app.launch.child import CannotStart, Program
 from app.launch.claims import CannotLaunch, check_port, claim_children, claim_data_dir, free_port
 from app.launch.env_file import ensure_env_file
@@ -301,3 +302,17 @@ def test_the_greeting_shows_a_line_that_works_and_no_key(tmp_path, monkeypatch):
         ["sh", "-c", line.replace("curl", "printf '%s\\n'")], check=True, capture_output=True, text=True
     ).stdout
     assert f"Authorization: Bearer {key}\n" in shown
+
+
+@pytest.mark.parametrize("entry", [["-m", "app.launch"], ["-m", "uvicorn", "main:app"]])
+def test_a_broken_workflow_stops_the_start_with_its_line(tmp_path, entry):
+    ensure_env_file(tmp_path / ".env")
+    (tmp_path / "workflows.toml").write_text('[workflow.invoices]\nurl = "ftp://127.0.0.1/"\nauth = "none"\n')
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(programs.ROOT), "PORT": str(free_port())}
+    done = subprocess.run(
+        [sys.executable, *entry], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "workflows.toml:2: [workflow.invoices] 'url' must be an address" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / ".data").exists()

@@ -12,6 +12,7 @@ from app.api.http_protocol import BoundedHttpProtocol
 from app.api.v1.submissions import submission_parts
 from app.bootstrap.queue import redis_url
 from app.bootstrap.services import open_services
+from app.bootstrap.workflows import check_workflows_or_exit
 from app.core import logging as log_format
 from app.core.settings import Settings, settings_or_exit
 from app.web import install as install_pages
@@ -20,6 +21,7 @@ from app.web import install as install_pages
 def application() -> FastAPI:
     """The application: settings are read and checked now, services are opened when it starts to serve."""
     settings = settings_or_exit()
+    check_workflows_or_exit(settings)
     log_format.configure(settings.log_level, settings.log_format)
     BoundedHttpProtocol.header_timeout = settings.header_timeout
     dashboard = LazyDashboard(settings) if settings.rq_dashboard else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -11,13 +10,12 @@ from datetime import timedelta
 from typing import Any
 
 import uvloop
-from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from app.bootstrap.queue import redis_url
-from app.core.settings import ENV_FILE, Settings
+from app.bootstrap.workflows import configured_workflows, periods_of
+from app.core.settings import Settings
 from app.domain.errors import CallslipError, Unavailable
-from app.domain.lifecycle import Periods
 from app.domain.models import Job, JobId, Json
 from app.domain.protocols import Runner
 from app.domain.signing import Capabilities, secret_bytes
@@ -36,7 +34,6 @@ from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_revision import revision_is_current
 from app.infrastructure.webhook_target import WebhookTarget
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
-from app.infrastructure.workflow_config import N8nValues, load_workflows
 from app.services import Services, UploadLimits
 from app.services.clock import DatabaseClock
 from app.services.housekeeping import Housekeeping
@@ -111,7 +108,7 @@ class _Builder:
         self.clock = DatabaseClock()
         self.log = SqlJobLogStore(database, keep_notices=settings.notify_url is not None)
         self.agenda, self.search = SqlJobAgenda(database), SqlJobSearch(database)
-        self.periods = _periods(settings)
+        self.periods = periods_of(settings)
         self.capabilities = Capabilities(_keys(settings.secret_key))
         self.files = LocalFileStore(settings.data_dir / "files", settings.min_free_disk)
         stack.callback(self.files.close)
@@ -127,7 +124,7 @@ class _Builder:
         self.stack.push_async_callback(queue.close)
         feed = RedisJobFeed(redis_url(settings), settings.queue_name, self.search.versions, settings.feed_every)
         await self.stack.enter_async_context(feed)
-        found = self._workflows()
+        found = configured_workflows(self.settings)
         workflows = {name: workflow for name, (workflow, _) in found.items()}
         ports = Ports(
             log=self.log,
@@ -174,12 +171,6 @@ class _Builder:
         )
         return services
 
-    def _workflows(self) -> Mapping[str, tuple[Workflow, WebhookTarget]]:
-        settings = self.settings
-        path = settings.workflows_file if settings.workflows_file.exists() else None
-        variables = {name: value for name, value in dotenv_values(ENV_FILE).items() if value} | dict(os.environ)
-        return load_workflows(path, _n8n(settings), variables, self.periods, settings.max_upload_size)
-
     def _runner(self, workflow: Workflow, target: WebhookTarget) -> Runner:
         return WebhookRunner(
             target,
@@ -216,34 +207,6 @@ def _as_clients_see(services: Services, job: Job) -> Mapping[str, Json]:
 
 def _keys(secrets: tuple[SecretStr, ...]) -> tuple[bytes, ...]:
     return tuple(secret_bytes(secret.get_secret_value()) for secret in secrets)
-
-
-def _periods(settings: Settings) -> Periods:
-    return Periods(
-        schedule=settings.retry_schedule,
-        jitter=settings.retry_jitter,
-        lease=settings.lease,
-        ambiguity_wait=settings.ambiguity_wait,
-        refused_for=settings.refused_for,
-        callback_timeout=settings.callback_timeout,
-        callback_deadline=settings.callback_deadline,
-    )
-
-
-def _n8n(settings: Settings) -> N8nValues:
-    token, api_key = settings.n8n_webhook_token, settings.n8n_api_key
-    return N8nValues(
-        url=settings.n8n_webhook_url,
-        token=token.get_secret_value() if token else None,
-        secrets=tuple(secret.get_secret_value() for secret in settings.n8n_webhook_secret),
-        auth=settings.n8n_auth,
-        delivery=settings.n8n_delivery,
-        multipart_limit=settings.n8n_multipart_limit,
-        timeout=settings.n8n_timeout,
-        api_url=settings.n8n_api_url,
-        api_key=api_key.get_secret_value() if api_key else None,
-        in_flight=settings.in_flight,
-    )
 
 
 def _upload_limits(settings: Settings) -> UploadLimits:

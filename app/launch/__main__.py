@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.bootstrap.queue import embedded_queue
+from app.bootstrap.workflows import check_workflows_or_exit
 from app.core.settings import ENV_FILE, Settings, settings_or_exit
 from app.domain.errors import CallslipError
 from app.launch import programs
@@ -49,6 +50,7 @@ def main() -> int:
     if ensure_env_file(ENV_FILE):
         say("callslip", f"made {ENV_FILE.absolute()} with fresh secrets")
     settings = settings_or_exit(ENV_FILE)
+    check_workflows_or_exit(settings)
     say.named = settings.log_format != "json"
     try:
         mine = claim_data_dir(settings.data_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 
@@ -143,6 +144,16 @@ async def test_bytes_that_no_job_names_are_removed_and_the_others_stay(bench: Be
     bench.log.add = add  # type: ignore[method-assign]
     assert await keeping(bench, None, orphan_age=timedelta(seconds=-1)).sweep() == 1
     assert await bench.files.orphans(timedelta(seconds=-1)) == [job_id]
+
+
+async def test_bytes_that_no_job_names_are_found_among_any_number_of_others(
+    bench: Bench,
+) -> None:
+    jobs = [await bench.job() for _ in range(5)]
+    await bench.files.link(stray := JobId(UUID(int=jobs[-1].int + 1)), of=jobs[0])
+    keeper = Housekeeping(bench.log, bench.search, bench.files, bench.clock, None, timedelta(seconds=-1), looked_up=2)
+    assert [await keeper.sweep() for _ in range(4)] == [0, 0, 1, 0]
+    assert stray not in await bench.files.orphans(timedelta(seconds=-1))
 
 
 async def test_the_clock_is_the_databases_and_runs_on_by_itself() -> None:

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import sys
+from pathlib import Path
 from uuid import UUID
 
 from app.bootstrap.services import open_services
@@ -24,6 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status: 0 sound or done, 1 tampered, 2 cannot tell."""
     options = _parser().parse_args(arguments)
     settings = settings_or_exit()
+    path = settings.database_url.removeprefix("sqlite:///")
+    if path != settings.database_url and not Path(path).exists():  # opening would make an empty one, which is sound
+        print(f"there is no database at {path}", file=sys.stderr)
+        return CANNOT_TELL
 
     async def with_services() -> int:
         async with open_services(settings) as services:

@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from aiohttp import web
 
 from chaos.journal import Journal
 
-KEPT = 4 * 1024 * 1024
+KEPT = 256 * 1024
 REPORTS = 2
 HONEST = {
     "prompt": 8,
@@ -81,14 +80,9 @@ class FarSide:
     async def webhook(self, request: web.Request) -> web.StreamResponse:
         """One delivery."""
         job_id, began = request.headers.get("webhook-id", "-"), time.time()
-        digest, body, complete = hashlib.sha256(), bytearray(), True
-        try:
-            async for piece in request.content.iter_chunked(65536):
-                digest.update(piece)
-                body += piece[: max(0, KEPT - len(body))]
-        except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError):
-            complete = False
-        metadata, file = _parts(request, bytes(body)) if complete else (b"", None)
+        body = Body(request)
+        complete = await body.read()
+        metadata = body.signed() if complete else b""
         number = self._seen[job_id] = self._seen.get(job_id, 0) + 1
         manner = self._manner(job_id)
         takes = complete and not (number == 1 and (manner == "lost" or manner in FIRST_ANSWERS))
@@ -96,8 +90,8 @@ class FarSide:
             "receipt",
             job_id=job_id,
             attempt=int(request.headers.get("callslip-attempt", "0")),
-            body_sha256=digest.hexdigest(),
-            file_sha256=file,
+            body_sha256=body.digest.hexdigest(),
+            file_sha256=body.file_sha256() if complete else None,
             complete=complete,
             taken=takes,
             authentic=complete and self._authentic(request, metadata),
@@ -211,20 +205,54 @@ def _cut(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-def _parts(request: web.Request, body: bytes) -> tuple[bytes, str | None]:
-    """The text that is signed, and the SHA-256 of the attached file, if all of it was kept."""
-    if not request.content_type.startswith("multipart/") or len(body) >= KEPT:
-        return (body, None) if request.content_type == "application/json" else (b"", None)
-    metadata, file = b"", None
-    boundary = b"--" + str(request.headers["Content-Type"].partition("boundary=")[2]).strip('"').encode()
-    for part in body.split(b"\r\n" + boundary)[:-1] if body else ():
-        head, _, content = part.removeprefix(boundary).lstrip(b"\r\n").partition(b"\r\n\r\n")
-        name = BytesParser().parsebytes(head).get_param("name", header="content-disposition")
-        if name == "metadata":
-            metadata = content
-        elif name == "file":
-            file = hashlib.sha256(content).hexdigest()
-    return metadata, file
+class Body:
+    """A delivery's body: its head is kept, all of it is hashed on the way, and the attached file by itself."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self._boundary = b"--" + request.headers.get("Content-Type", "").partition("boundary=")[2].strip('"').encode()
+        self._multipart = request.content_type.startswith("multipart/")
+        self._tail = len(b"\r\n" + self._boundary + b"--\r\n")
+        self.digest, self._file = hashlib.sha256(), hashlib.sha256()
+        self._head = bytearray()
+        self._begins: int | None = None
+        self._pending = b""
+
+    async def read(self) -> bool:
+        """Reads it; whether all of it came."""
+        try:
+            async for piece in self._request.content.iter_chunked(65536):
+                self.digest.update(piece)
+                self._take(piece)
+        except (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError):
+            return False
+        return True
+
+    def _take(self, piece: bytes) -> None:
+        if self._begins is None:
+            self._head += piece[: KEPT - len(self._head)]
+            at = self._head.find(b'name="file"') if self._multipart else -1
+            end = self._head.find(b"\r\n\r\n", at) if at >= 0 else -1
+            if end >= 0:
+                self._begins = end + 4
+                piece = bytes(self._head[self._begins :])
+        if self._begins is not None:  # the last bytes are held back: they may be the closing boundary
+            self._pending += piece
+            if len(self._pending) > self._tail:
+                self._file.update(self._pending[: -self._tail])
+                self._pending = self._pending[-self._tail :]
+
+    def file_sha256(self) -> str | None:
+        """Of the attached file, if there is one."""
+        return None if self._begins is None else self._file.hexdigest()
+
+    def signed(self) -> bytes:
+        """The bytes that the signature covers."""
+        if not self._multipart:
+            return bytes(self._head)
+        marker = b'name="metadata"\r\n\r\n'
+        _, _, rest = bytes(self._head).partition(marker)
+        return rest.partition(b"\r\n" + self._boundary)[0]
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import json
 import random
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,13 +134,27 @@ class Stack:
         return wrong
 
 
-def uvicorn(root: Path, port: int) -> list[str]:
-    """The API as the launcher runs it."""
-    return [
-        *(sys.executable, "-m", "uvicorn", "main:app", "--app-dir", str(root)),
-        *("--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--no-server-header"),
-        *("--ws", "none", "--lifespan", "on", "--timeout-graceful-shutdown", "5"),
-    ]
+# Asked of the product itself, in its own tree: what the launcher would run.
+_PROGRAMS = """
+import json
+from app.core.settings import load_settings
+from app.launch import programs
+settings = load_settings()
+print(json.dumps([list(program(settings, (), {}).command) for program in (programs.api, programs.worker)]))
+"""
+
+
+async def programs(stack: Stack) -> tuple[list[str], list[str]]:
+    """The commands of API and worker."""
+    asked = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _PROGRAMS),
+        cwd=stack.folder,
+        env={**everyday_environment(), **stack.settings},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await asked.communicate()
+    api, worker = json.loads(said)
+    return api, worker
 
 
 def _secret(chance: random.Random) -> str:
@@ -180,15 +194,20 @@ async def running(
     far: Mapping[str, Any] | None = None,
     queue: bool = True,
     settings: Mapping[str, str] | None = None,
+    before: Callable[[Stack], None] | None = None,
 ) -> AsyncIterator[Stack]:
-    """A stack that runs: database, queue, API, workers and far side. Stopped at the end, if the row has not."""
+    """A stack that runs: database, queue, API, workers and far side. Stopped at the end, if the row has not.
+    `before` sees it before anything runs."""
     far_port = free_port()
     stack = prepare(setup, far_port, settings or {})
+    if before:
+        before(stack)
     try:
         await _begin(stack, far_port, far or {}, queue=queue)
-        stack.part("api", uvicorn(setup.root, stack.port)).start()
+        api, worker = await programs(stack)
+        stack.part("api", api).start()
         for number in range(workers):
-            stack.part(f"worker-{number}", [sys.executable, str(setup.root / "rq_worker.py")]).start()
+            stack.part(f"worker-{number}", worker).start()
         await stack.until_ready()
         yield stack
     finally:

@@ -6,5 +6,10 @@ NAMES = {
     "recovery": "recovery",
     "uploads": "uploads",
     "callbacks": "callbacks",
+    "attackers": "attackers",
     "clean": "clean",
+    "drippers": "drippers",
+    "memory": "memory",
+    "disk": "disk",
+    "clocks": "clocks",
 }

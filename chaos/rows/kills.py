@@ -20,7 +20,7 @@ from chaos.parts import Part
 from chaos.report import Outcome, RowProgram, in_words
 from chaos.stack import Setup, Stack, running
 
-VICTIMS = {"api": 30, "worker-0": 22, "worker-1": 22, "valkey": 14, "postgres": 12}
+VICTIMS = {"api": 30, "worker-0": 22, "worker-1": 22, "valkey": 9, "postgres": 9}
 PAUSED = 0.12  # this share of the blows is a pause instead of a kill
 GAP = (0.25, 1.25)  # seconds between two blows
 STARTING = 0.06  # this share of the blows at a process that is still starting is dealt all the same

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.core.metrics import UPLOADED
 from app.domain.models import FilePart, ParamPart
-from app.domain.workflow import ANY_TYPE, Workflow
+from app.domain.workflow import Workflow
 from app.services import Services
 from app.services.intake import DEFAULT_WORKFLOW
 from app.services.task_service import Submitted
@@ -129,7 +129,7 @@ def _form(
         refusal=refusal,
         elsewhere=elsewhere,
         once=secrets.token_urlsafe(16),
-        accept="" if chosen is None or chosen.file is None else _accept(chosen.file.media_types),
+        accept=_accept(chosen),
         most=min(chosen.file.max_size, services.upload.max_size) if chosen and chosen.file else 0,
     )
 
@@ -139,5 +139,7 @@ def _chosen(services: Services, name: str) -> Workflow | None:
     return known.get(name) or known.get(DEFAULT_WORKFLOW) or next(iter(known.values()), None)
 
 
-def _accept(media_types: tuple[str, ...]) -> str:
-    return "" if media_types == ANY_TYPE or "*/*" in media_types else ", ".join(media_types)
+def _accept(chosen: Workflow | None) -> tuple[str, ...]:
+    """The media types to choose from; none where any will do."""
+    wanted = chosen.file.media_types if chosen and chosen.file else ()
+    return () if "*/*" in wanted else wanted

@@ -64,11 +64,11 @@ async def figures(services: Services, counts: JobCounts) -> Figures:
         workers = len((await services.queue.report()).workers)
     except Unavailable:
         workers = None
-    oldest = counts.oldest_queued_at
+    oldest, now = counts.oldest_queued_at, services.clock()
     return Figures(
         by_status=[(status, found[status]) for status in JobStatus],
         overdue=counts.overdue,
-        oldest_queued=max(services.clock() - oldest, timedelta()) if oldest else None,
+        oldest_queued=now - oldest if oldest and oldest < now else None,
         workers=workers,
     )
 

@@ -52,6 +52,7 @@ def _environment() -> Environment:
     made.globals["static"] = address_of
     made.filters |= {
         "size": words.size,
+        "kinds": words.kinds,
         "span": words.span,
         "clock": words.clock,
         "iso": words.iso,

@@ -14,6 +14,7 @@ from app.web.gate import Ours, Visitor, admit
 from app.web.job_view import job_view
 from app.web.rendering import page
 from app.web.sessions import Session
+from app.web.time_left import Durations, can_be_told, time_left
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,7 +39,10 @@ async def _shown(
     request: Request, services: Services, job_id: JobId, visitor: Session | None, token: str, template: str
 ) -> Response:
     job, lines = await services.log.get(job_id), await services.log.history(job_id)
-    view = job_view(services, job)
+    view, now = job_view(services, job), services.clock()
+    durations: Durations = request.app.state.durations
+    usual = can_be_told(job, overdue=view.overdue)
+    known = await durations.of(job.workflow, services.search, now) if usual else []
     return page(
         request,
         template,
@@ -47,7 +51,8 @@ async def _shown(
         view=view,
         job=job,
         moments=history.moments(lines),
-        now=services.clock(),
+        now=now,
+        left=time_left(known, now - job.created_at),
         fragment=f"/jobs/{job_id}/fragment" + (f"?token={token}" if token else ""),
         events=f"/api/v1/jobs/{job_id}/events?token={token}" if token and visitor is None else view.events,
     )

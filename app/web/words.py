@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from app.domain.lifecycle import TroubleKind
@@ -31,6 +32,17 @@ _REASONS = {
     "delivery_server_error": "The workflow kept answering with an error of its own.",
     "delivery_refused": "The workflow refused the delivery for too long.",
 }
+_KINDS = {
+    "application/pdf": "PDF",
+    "application/zip": "ZIP",
+    "application/json": "JSON",
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "text/plain": "plain text",
+    "text/csv": "CSV",
+    "text/html": "HTML",
+}
+_FAMILIES = {"image/*": "images", "text/*": "texts", "audio/*": "sound", "video/*": "video"}
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -40,6 +52,11 @@ def size(count: int) -> str:
     while amount >= 999.5 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
     return f"{amount:.1f} {_UNITS[unit]}" if unit and amount < 9.95 else f"{amount:.0f} {_UNITS[unit]}"
+
+
+def kinds(media_types: Iterable[str]) -> str:
+    """`PDF, images, plain text`: which files are taken."""
+    return ", ".join(_KINDS.get(each) or _FAMILIES.get(each, each) for each in media_types)
 
 
 def span(time: timedelta) -> str:

@@ -46,10 +46,11 @@ def stack(tmp_path_factory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def chromium():
     assert CHROMIUM, "CI is set, so the browser tests must run, and there is no chromium: apt-get install chromium"
-    sync_api = (
-        pytest.importorskip("playwright.sync_api") if not REQUIRED else __import__("playwright.sync_api").sync_api
-    )
-    with sync_api.sync_playwright() as playwright:
+    if not REQUIRED:
+        pytest.importorskip("playwright")
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - a tool that need not be there
+
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()

@@ -67,7 +67,7 @@
 
   function swap(html) {
     const fresh = steady(html);
-    if (fresh === shown) return;
+    if (fresh === shown || (document.activeElement?.tagName === "SELECT" && live.contains(document.activeElement))) return; // it may be open
     shown = fresh;
     const before = state()?.dataset.say;
     const focused = document.activeElement?.id;

@@ -25,8 +25,7 @@
     if (button.dataset.sure && !confirm(button.dataset.sure)) event.preventDefault();
   });
 
-  const filter = document.getElementById("filter");
-  filter?.addEventListener("change", () => filter.requestSubmit());
+  document.addEventListener("change", (event) => event.target.closest("#filter")?.requestSubmit());
   document.getElementById("live")?.addEventListener("swapped", dress);
   dress();
 })();

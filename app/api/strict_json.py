@@ -11,7 +11,7 @@ from app.domain.errors import Malformed
 from app.domain.models import Json
 
 MAX_DEPTH = 32
-MAX_DIGITS = 18  # of a whole number; more does not fit the integers of most programs
+MAX_DIGITS = 308  # of a whole number: as many as a double has, which is what JavaScript may print; int() is quadratic
 
 
 def decode_json(body: bytes) -> Json:

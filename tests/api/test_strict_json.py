@@ -14,7 +14,7 @@ LIES = {
     "minus Infinity": b"[-Infinity]",
     "a number out of range": b"[1e400]",
     "5,000 digits": b"[" + b"9" * 5000 + b"]",
-    "19 digits": b"[-1234567890123456789]",
+    "309 digits": b"[-" + b"1" * 309 + b"]",
     "duplicate keys": b'{"a": 1, "a": 2}',
     "duplicate keys deep inside": b'{"a": [{"b": 1, "b": 1}]}',
     "a lone surrogate": b'"\\ud800"',
@@ -46,7 +46,7 @@ def test_a_lie_is_malformed(body):
     [
         (b'{"a": [1, -0.5, 1e3, true, null, "\xc3\xbc"]}', {"a": [1, -0.5, 1000.0, True, None, "ü"]}),
         (b'"\\ud83d\\ude00"', "😀"),
-        (b"999999999999999999", 10**18 - 1),
+        (b"1234567890123456800", 1234567890123456800),  # as JavaScript prints a large id
         (b"[" * 32 + b"]" * 32, None),
     ],
 )

@@ -115,8 +115,8 @@ def collect(stack: Stack, wrong: Iterable[str], verified: int, *, honest: bool) 
         ),
         receipts=tuple(Receipt(**record) for record in read(far, "receipt")),
         callbacks=tuple(Callback(**record) for record in read(far, "callback")),
-        rows=tuple(_row(row) for row in rows),
-        lines=tuple(_line(line) for line in lines),
+        rows=tuple(row_of(row) for row in rows),
+        lines=tuple(line_of(line) for line in lines),
         stored=tuple(_hashed(path) for path in _stored(stack)),
         verified=verified,
         remains=tuple(remains),
@@ -125,7 +125,8 @@ def collect(stack: Stack, wrong: Iterable[str], verified: int, *, honest: bool) 
     )
 
 
-def _row(row: Mapping[str, Any]) -> Row:
+def row_of(row: Mapping[str, Any]) -> Row:
+    """A row as the database gives it."""
     return Row(
         job_id=str(row["job_id"]),
         status=row["status"],
@@ -144,7 +145,8 @@ def _row(row: Mapping[str, Any]) -> Row:
     )
 
 
-def _line(line: Mapping[str, Any]) -> Line:
+def line_of(line: Mapping[str, Any]) -> Line:
+    """A line as the database gives it."""
     at = line["at"]
     moment = EPOCH + timedelta(microseconds=at) if isinstance(at, int) else at.astimezone(UTC)
     return Line(

@@ -2,6 +2,7 @@
 
 NAMES = {
     "kills": "kills",
+    "power": "power",
     "redis": "redis_trouble",
     "recovery": "recovery",
     "uploads": "uploads",

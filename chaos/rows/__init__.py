@@ -3,6 +3,7 @@
 NAMES = {
     "kills": "kills",
     "power": "power",
+    "crash-points": "crash_points",
     "redis": "redis_trouble",
     "recovery": "recovery",
     "uploads": "uploads",

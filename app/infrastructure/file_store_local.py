@@ -44,8 +44,7 @@ class LocalFileStore:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def save(self, job_id: JobId, filename: str, chunks: AsyncIterator[bytes], max_size: int) -> FileUploadInfo:
-        if self._free() < self._min_free:
-            raise DiskFull("there is too little room left to take files", timedelta(minutes=1))
+        self._room()
         upload = _Upload(self._incoming / secrets.token_hex(16))
         last = b""
         try:
@@ -107,7 +106,7 @@ class LocalFileStore:
                 upload.discard()
 
         await self._call(probe)
-        return self._free()
+        return self._room()
 
     def close(self) -> None:
         """Waits for writes that were begun."""
@@ -123,9 +122,12 @@ class LocalFileStore:
                 if path.stat().st_ctime < before:  # ctime: a link made for a retry is young, its bytes are old
                     yield JobId(UUID(path.name))
 
-    def _free(self) -> int:
+    def _room(self) -> int:
         usage = os.statvfs(self._stored)
-        return usage.f_bavail * usage.f_frsize
+        free = usage.f_bavail * usage.f_frsize
+        if free < self._min_free:
+            raise DiskFull("there is too little room left to take files", timedelta(minutes=1))
+        return free
 
     def _path(self, job_id: JobId) -> Path:
         return self._stored / job_id.hex[-2:] / str(job_id)

@@ -175,4 +175,6 @@ async def test_below_the_floor_of_free_space_nothing_is_taken(tmp_path: Path) ->
     with pytest.raises(DiskFull) as caught:
         await store.save(job_id(), "a", stream(b"abc"), LIMIT)
     assert caught.value.retry_after > timedelta()
+    with pytest.raises(DiskFull):
+        await store.check()
     store.close()

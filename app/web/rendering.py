@@ -22,6 +22,15 @@ _FOLDER = Path(__file__).parent / "static"
 _ASSETS = {path.name: path.read_bytes() for path in _FOLDER.iterdir() if path.suffix in _TYPES}
 _VERSIONS = {name: hashlib.sha256(content).hexdigest()[:12] for name, content in _ASSETS.items()}
 
+_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+_HEADERS_OF_PRIVATE: Final = _HEADERS | {"Referrer-Policy": "no-referrer"}
+
 static = APIRouter(include_in_schema=False)
 
 
@@ -72,17 +81,16 @@ def html(template: str, **values: Any) -> str:
 
 def page(
     request: Request, template: str, status: int = 200, *, private_address: bool = False, **values: Any
-) -> Response:
-    """A whole page or a fragment. `private_address`: its address holds a token, so it is told to nobody.
+) -> HTMLResponse:
+    """A whole page or a fragment, made now."""
+    values.setdefault("visitor", None)
+    text = html(template, here=request.url.path, **values)
+    return ready(text, status, private_address=private_address)
+
+
+def ready(text: str, status: int = 200, *, private_address: bool = False) -> HTMLResponse:
+    """HTML as a response. `private_address`: its address holds a token, so it is told to nobody.
 
     The other pages tell it to ourselves: a browser that withholds it sends forms with `Origin: null`.
     """
-    headers = {
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer" if private_address else "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    }
-    values.setdefault("visitor", None)
-    return HTMLResponse(html(template, here=request.url.path, **values), status, headers)
+    return HTMLResponse(text, status, _HEADERS_OF_PRIVATE if private_address else _HEADERS)

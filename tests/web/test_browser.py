@@ -39,7 +39,7 @@ FAILING = RECEIPT | {"name": "please-fail.txt"}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory) -> Iterator[Stack]:
-    with running(tmp_path_factory.mktemp("browser"), DEMO_PACE="0.4") as stack:
+    with running(tmp_path_factory.mktemp("browser"), DEMO_PACE="0.6") as stack:
         yield stack
 
 
@@ -106,8 +106,8 @@ def hand_in(page, file=RECEIPT) -> str:
     return page.url
 
 
-def stamp(page, words: str) -> None:
-    page.locator(".stamp", has_text=words).first.wait_for()
+def stamp(page, words: str, patience: float = PATIENCE) -> None:
+    page.locator(".stamp", has_text=words).first.wait_for(timeout=patience)
 
 
 def test_a_receipt_is_handed_in_and_watched_to_its_result_in_two_tabs_with_a_reload(stack, reader):
@@ -121,7 +121,6 @@ def test_a_receipt_is_handed_in_and_watched_to_its_result_in_two_tabs_with_a_rel
     for tab in (page, second):
         stamp(tab, "Done")
         assert tab.get_by_text("A text of 1 lines and 3 words, 17 bytes").first.is_visible()
-    assert "Done" in page.locator("#say").text_content()
 
 
 def test_whoever_has_the_link_sees_the_slip_and_nothing_else(stack, reader, chromium):
@@ -142,9 +141,9 @@ def test_the_page_goes_on_when_the_service_is_killed_in_the_middle(stack, reader
     hand_in(page)
     page.get_by_text("Opened the file").first.wait_for()
     stack.kill("uvicorn")
-    stamp(page, "Done")
-    broken = [words for words in reader.complaints if "ERR_CONNECTION" not in words and "ERR_INCOMPLETE" not in words]
-    reader.complaints[:] = broken  # that the connection broke is what was wanted
+    stamp(page, "Done", patience=30_000)
+    assert all("net::ERR_" in words for words in reader.complaints), reader.complaints
+    reader.complaints.clear()  # that the connection broke is what was wanted
 
 
 def test_a_failure_is_told_in_words_and_retried_by_an_operator(stack, reader):
@@ -177,6 +176,14 @@ def test_a_job_is_cancelled_after_asking_twice(stack, reader):
     stamp(page, "Verifies")
 
 
+def test_what_others_do_is_seen_and_said(stack, reader):
+    page = reader.log_in(stack.key)
+    job_id = urlsplit(hand_in(page)).path.split("/")[2]
+    stack.client.post(f"/api/v1/jobs/{job_id}/cancel").raise_for_status()
+    stamp(page, "Cancelled")
+    assert "Cancelled" in page.locator("#say").text_content()
+
+
 def test_a_wrong_key_stays_outside(stack, reader):
     page = reader.tab()
     page.goto("/ops")
@@ -201,7 +208,7 @@ def test_a_file_is_handed_in_with_the_keyboard_alone(stack, reader):
         if page.evaluate("document.activeElement.id") == "file":
             break
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(RECEIPT)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "go"

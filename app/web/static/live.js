@@ -5,7 +5,7 @@
 
 (() => {
   const EVENTS = ["Accepted", "Started", "Delivered", "Progressed", "Postponed", "Completed", "Failed", "Cancelled", "Noted"];
-  const CALM = 15000, RESTLESS = 2000, AFTER_FAILURE = 3000, LONGEST = 30000;
+  const CALM = 15000, RESTLESS = 2000, AFTER_FAILURE = 1000, LONGEST = 15000;
   const live = document.getElementById("live");
   const say = document.getElementById("say");
   const connection = document.getElementById("connection");
@@ -63,7 +63,7 @@
   const version = () => Number(state()?.dataset.version ?? 0);
   const over = () => Boolean(state() && "ended" in state().dataset);
   const steady = (html) => html.replace(/ data-now="[^"]*"/, "").replace(/(data-since>)[^<]*/g, "$1");
-  let shown = null, asking = false, again = false, trouble = 0, timer = 0, source = null, heard = false;
+  let shown = null, asking = false, again = false, trouble = 0, timer = 0, source = null, heard = false, listened = -Infinity;
 
   function swap(html) {
     const fresh = steady(html);
@@ -99,6 +99,7 @@
         if (!answer.ok) throw new Error(String(answer.status));
         swap(await answer.text());
         trouble = 0;
+        listen();
       } catch {
         trouble += 1;
       }
@@ -118,21 +119,37 @@
     clearTimeout(timer);
     if (over()) return stop();
     if (document.hidden) return;
-    const wait = trouble ? Math.min(AFTER_FAILURE * 2 ** (trouble - 1), LONGEST) : heard ? CALM : Number(live.dataset.every ?? RESTLESS);
+    const wait = trouble ? Math.min(AFTER_FAILURE * 2 ** (trouble - 1), LONGEST) * (0.75 + Math.random() / 2) : heard ? CALM : Number(live.dataset.every ?? RESTLESS);
     timer = setTimeout(ask, wait);
   }
 
   // --- events --------------------------------------------------------------------------------------------------------
 
+  function foretold({ facts, detail }) {
+    const bar = live.querySelector("progress"), percent = live.querySelector(".percent"), telling = live.querySelector(".telling");
+    if (!bar || !percent || !telling) return false;
+    if (facts?.progress_millis != null) {
+      bar.value = Math.floor(facts.progress_millis / 10);
+      put(percent, `${bar.value} %`);
+    }
+    if (detail?.progress_message) put(telling, detail.progress_message);
+    return true;
+  }
+
   function listen() {
-    if (source || over() || document.hidden || !live.dataset.events || !window.EventSource) return;
+    if (source || over() || document.hidden || !live.dataset.events || performance.now() - listened < CALM) return;
+    listened = performance.now();
     // One line earlier than what is shown: it comes at once, and proves that nothing between swallows events.
     source = new EventSource(`${live.dataset.events}&last_event_id=${Math.max(version() - 1, 0)}`);
     const on = (event) => {
       heard = true;
-      if (Number(event.lastEventId) > version()) ask();
+      if (Number(event.lastEventId) <= version()) return;
+      // A hundred pages that watch one job show its progress at once, and need not all ask in the same moment.
+      if (event.type === "Progressed" && foretold(JSON.parse(event.data))) setTimeout(ask, 50 + Math.random() * 300);
+      else ask();
     };
     for (const type of EVENTS) source.addEventListener(type, on);
+    source.addEventListener("open", () => trouble && ask());
     source.addEventListener("error", () => {
       heard = false;
       if (source?.readyState === EventSource.CLOSED) stop();
@@ -152,6 +169,7 @@
       stop();
       clearTimeout(timer);
     } else {
+      listened = -Infinity;
       listen();
       ask();
     }
@@ -159,6 +177,7 @@
   window.addEventListener("pagehide", stop);
   window.addEventListener("pageshow", (event) => {
     if (event.persisted) {
+      listened = -Infinity;
       listen();
       ask();
     }

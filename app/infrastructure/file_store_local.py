@@ -40,8 +40,11 @@ class LocalFileStore:
     def __init__(self, root: Path, min_free: int, threads: int = 8) -> None:
         self._incoming, self._stored, self._min_free = root / "incoming", root / "stored", min_free
         self._pool = ThreadPoolExecutor(threads, "files")
-        for folder in (self._incoming, self._stored):
+        for folder in (self._incoming, self._stored, *(self._stored / f"{number:02x}" for number in range(256))):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Once for all uploads: of two into a folder that one of them just made, the other would not know of it.
+        for folder in (self._stored, root, root.parent):
+            _sync_folder(folder)
 
     async def save(self, job_id: JobId, filename: str, chunks: AsyncIterator[bytes], max_size: int) -> FileUploadInfo:
         self._room()
@@ -69,10 +72,8 @@ class LocalFileStore:
     async def link(self, job_id: JobId, of: JobId) -> None:
         def link() -> None:
             source, target = self._path(of), self._path(job_id)
-            target.parent.mkdir(exist_ok=True, mode=0o700)
             os.link(source, target)
             _sync_folder(target.parent)
-            _sync_folder(self._stored)
 
         await self._call(link)
 
@@ -171,13 +172,9 @@ class _Upload:
             self.write(last)
         os.fsync(self._descriptor)
         self._close()
-        fresh = not target.parent.exists()
-        target.parent.mkdir(exist_ok=True, mode=0o700)
         self.path.rename(target)
         self.path = target
         _sync_folder(target.parent)
-        if fresh:
-            _sync_folder(target.parent.parent)
 
     def discard(self) -> None:
         self._close()

@@ -178,3 +178,16 @@ async def test_below_the_floor_of_free_space_nothing_is_taken(tmp_path: Path) ->
     with pytest.raises(DiskFull):
         await store.check()
     store.close()
+
+
+def folders(below: Path) -> set[Path]:
+    return {path for path in below.rglob("*") if path.is_dir()}
+
+
+async def test_a_local_upload_makes_no_folder_so_no_name_above_the_file_is_ever_in_doubt(tmp_path: Path) -> None:
+    local = LocalFileStore(tmp_path, min_free=0)
+    before = folders(tmp_path)
+    for _ in range(20):
+        await local.save(job_id(), "a.bin", stream(b"x"), LIMIT)
+    local.close()
+    assert folders(tmp_path) == before

@@ -150,7 +150,7 @@ async def test_bytes_that_no_job_names_are_found_among_any_number_of_others(
     bench: Bench,
 ) -> None:
     jobs = [await bench.job() for _ in range(5)]
-    await bench.files.link(stray := JobId(UUID(int=jobs[-1].int + 1)), of=jobs[0])
+    await bench.files.link(stray := JobId(UUID(int=max(jobs).int + 1)), of=jobs[0])
     keeper = Housekeeping(bench.log, bench.search, bench.files, bench.clock, None, timedelta(seconds=-1), looked_up=2)
     assert [await keeper.sweep() for _ in range(4)] == [0, 0, 1, 0]
     assert stray not in await bench.files.orphans(timedelta(seconds=-1))

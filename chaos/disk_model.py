@@ -98,8 +98,9 @@ class Disk:
                 data = path.read_bytes()
                 self.names[str(path)] = Inode(bytearray(data), bytearray(data))
         self.safe_names = dict(self.names)
+        self.new_folders: set[str] = set()  # made while we watch, their own names not forced yet
         self._open: dict[int, tuple[Inode | None, str, int]] = {}
-        self._forcing: dict[str, tuple[Inode | None, str, int, Mapping[str, Inode]]] = {}
+        self._forcing: dict[str, tuple[Inode | None, str, int, Mapping[str, Inode], set[str]]] = {}
 
     def take(self, step: Step) -> None:
         """One step. Writes count from their beginning on, forcing when it has returned."""
@@ -131,6 +132,8 @@ class Disk:
                 self._opened(step)
             case "ftruncate" | "lseek":
                 self._moved(step)
+            case "mkdir":
+                self.new_folders.add(paths(step.text)[0])
             case "rename":
                 old, new = paths(step.text)
                 if old in self.names:
@@ -168,14 +171,21 @@ class Disk:
         """What was there when it began is safe when it returns."""
         if step.result is None:
             inode, path, _ = self._open.get(int(step.text.strip() or -1), (None, "", 0))
-            self._forcing[step.thread] = (inode, path, len(inode.pending) if inode else 0, dict(self.names))
+            self._forcing[step.thread] = (
+                inode,
+                path,
+                len(inode.pending) if inode else 0,
+                dict(self.names),
+                set(self.new_folders),
+            )
             return
-        inode, path, count, names = self._forcing.pop(step.thread, (None, "", 0, {}))
+        inode, path, count, names, folders = self._forcing.pop(step.thread, (None, "", 0, {}, set()))
         if step.result != 0:
             return
         if inode is not None:
             inode.force(min(count, len(inode.pending)))
         elif path:
+            self.new_folders -= {name for name in folders if str(PurePath(name).parent) == path}
             inside = {name for name in (*names, *self.safe_names) if str(PurePath(name).parent) == path}
             for name in inside:
                 if name in names:
@@ -185,7 +195,11 @@ class Disk:
 
     def survivors(self, luck: random.Random | None = None) -> dict[str, bytes]:
         """The files after a cut now. Without luck nothing but what was forced; with it, some of the rest as well."""
-        found = dict(self.safe_names)
+        found = {
+            name: inode
+            for name, inode in self.safe_names.items()
+            if self.new_folders.isdisjoint(map(str, PurePath(name).parents))
+        }
         if luck:
             for name in self.names.keys() ^ self.safe_names.keys():
                 if luck.random() < 0.5:

@@ -97,5 +97,13 @@ def test_a_file_cut_off_is_cut_off_once_it_is_forced(tmp_path: Path) -> None:
     assert survivors(tmp_path, lines) == {B: b"he"}
 
 
+def test_a_file_in_a_folder_whose_own_name_was_not_forced_is_lost_with_it(tmp_path: Path) -> None:
+    made = f'7  mkdir("{hexed(FOLDER)}", 0700) = 0'
+    lines = [made, *written(), FSYNC_FILE, CLOSE, RENAME, *FSYNC_FOLDER]
+    assert survivors(tmp_path, lines) == {}
+    above = [line.replace(hexed(FOLDER), hexed("/data")) for line in FSYNC_FOLDER]
+    assert survivors(tmp_path, [*lines, *above]) == {B: b"hello"}
+
+
 def test_the_strings_of_a_call_are_read_as_bytes() -> None:
     assert content('7, [{iov_base="\\x48\\x54", iov_len=2}, {iov_base="\\x50", iov_len=1}], 2') == b"HTP"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
 import pytest
 
@@ -13,7 +12,8 @@ from tests.api.world import KEY, OTHER_KEY
 from tests.web.conftest import OURS
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-DOORS = ("/", "/ops", "/ops/fragment", f"/ops/jobs/{uuid4()}", f"/audit/{uuid4()}", f"/ops/jobs/{uuid4()}/fragment")
+UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"
+DOORS = ("/", "/ops", "/ops/fragment", f"/ops/jobs/{UNKNOWN}", f"/audit/{UNKNOWN}", f"/ops/jobs/{UNKNOWN}/fragment")
 
 
 def sessions(**changes):

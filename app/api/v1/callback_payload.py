@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from app.api.multipart import FormLimits, form_boundary, form_parts
 from app.api.problems import field_problems
@@ -80,9 +80,14 @@ def _error_words(value: Any) -> Any:
     return value[:MAX_TEXT] or None if value else None
 
 
+def _cut(text: str | None) -> str | None:
+    """A far API's words can be endless; a result must not be lost over them."""
+    return text if text is None or len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
 Fraction = Annotated[Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(_number)]
 Count = Annotated[Annotated[int, Field(ge=0, le=1_000_000)] | None, BeforeValidator(_number)]
-Words = Annotated[str, Field(max_length=MAX_TEXT)] | None
+Words = Annotated[str | None, AfterValidator(_cut)]
 
 
 class JobCallbackPayload(BaseModel):

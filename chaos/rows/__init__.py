@@ -14,4 +14,6 @@ NAMES = {
     "memory": "memory",
     "disk": "disk",
     "clocks": "clocks",
+    "planted": "planted",
 }
+ON_REQUEST = frozenset({"planted"})  # and in the full form

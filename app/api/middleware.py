@@ -145,7 +145,7 @@ class Lingering:
         if scope["type"] != "http" or not _has_body(scope):
             await self._app(scope, receive, send)
             return
-        pending, refused = True, False
+        pending, refused = True, 0
 
         async def watching_receive() -> Message:
             nonlocal pending
@@ -156,7 +156,7 @@ class Lingering:
         async def lingering_send(message: Message) -> None:
             nonlocal refused
             if message["type"] == "http.response.start" and pending and message["status"] >= 400:
-                refused = True
+                refused = message["status"]
                 message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
             last = message["type"] == "http.response.body" and not message.get("more_body", False)
             if not (last and refused):
@@ -167,7 +167,8 @@ class Lingering:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         async def _drain(receive: Receive) -> None:
-            left, until = LINGER_BYTES, monotonic() + LINGER_FOR
+            # Who was too slow to be waited for is not waited for much longer.
+            left, until = LINGER_BYTES, monotonic() + (LINGER_IDLE if refused == 408 else LINGER_FOR)
             while pending and left > 0 and monotonic() < until:
                 try:
                     async with asyncio.timeout(LINGER_IDLE):

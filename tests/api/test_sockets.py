@@ -150,9 +150,23 @@ def test_a_client_that_drips_is_408(client, world):
     assert world.files() == []
 
 
-def drip(connection):
+def test_a_client_that_drips_on_after_its_408_is_cut_off_soon(client):
+    client.head(JOBS, f"Content-Type: {CONTENT_TYPE}", "Content-Length: 100000")
+    client.socket.sendall(START)
+    threading.Thread(target=drip, args=(client.socket, 200), daemon=True).start()
+    began = time.monotonic()
+    client.socket.settimeout(20)
     try:
-        for _ in range(40):
+        while client.socket.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass  # cut off, too
+    assert time.monotonic() - began < 7
+
+
+def drip(connection, times=40):
+    try:
+        for _ in range(times):
             connection.sendall(b"x")
             time.sleep(0.05)
     except OSError:

@@ -23,7 +23,8 @@ ENGINE, LOG = "infrastructure/sql_engine.py", "infrastructure/job_log_sql.py"
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is done wrong: in which file, what is replaced, by what; which row must notice, at which size."""
+    """What is done wrong: in which file, what is replaced, by what, and what else;
+    which row must notice, at which size."""
 
     name: str
     file: str
@@ -31,6 +32,7 @@ class Mistake:
     new: str
     row: str
     scale: float
+    also: tuple[str, str] = ("", "")
 
 
 MISTAKES: Sequence[Mistake] = (
@@ -47,9 +49,10 @@ MISTAKES: Sequence[Mistake] = (
         "SQLite does not sync its commits",
         ENGINE,
         'f"synchronous = {synchronous}"',
-        '"synchronous = " + ("FULL" if synchronous == "EXTRA" else "NORMAL")',
+        '"synchronous = NORMAL"',
         "power",
         0.3,
+        ('if synchronous < _SYNCHRONOUS.index("FULL"):', "if synchronous < 0:"),  # or it would refuse to start
     ),
     Mistake(
         "acknowledged before the commit",
@@ -195,9 +198,11 @@ def planted(root: Path, copy: Path, mistake: Mistake) -> Path | None:
         shutil.copy(root / name, copy / name)
     file = copy / "app" / mistake.file
     text = file.read_text()
-    if text.count(mistake.old) != 1:
-        return None
-    file.write_text(text.replace(mistake.old, mistake.new))
+    for old, new in ((mistake.old, mistake.new), mistake.also):
+        if old and text.count(old) != 1:
+            return None
+        text = text.replace(old, new) if old else text
+    file.write_text(text)
     return copy
 
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -20,7 +21,19 @@ from tests.e2e.stack import ROOT, Stack, until
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SIZES = ((1280, 800), (390, 780))
 TALLEST = 1400
-SLOW, QUICK = "1.5", "0.05"
+PACE = "4"  # seconds between two reports: time enough for four pictures of a job at work
+NAMES = [
+    "minutes",
+    "letter-to-the-tenants",
+    "contract-7",
+    "scan-0041",
+    "budget",
+    "statement",
+    "offer",
+    "report-october",
+    "minutes-2",
+    "draft",
+]
 # One workflow that turns deliveries down and one that is not there, so that operations have something to show.
 WORKFLOWS = """
 [workflow.invoices]
@@ -54,7 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         stack = Stack(
             Path(folder),
-            {"DEMO_PACE": SLOW, "RETRY_SCHEDULE": "10m,10m,10m", "PICTURES_SECRET": secrets.token_urlsafe(32)},
+            {"DEMO_PACE": PACE, "RETRY_SCHEDULE": "10m,10m,10m", "PICTURES_SECRET": secrets.token_urlsafe(32)},
         )
         (stack.folder / "workflows.toml").write_text(WORKFLOWS.format(port=stack.port))
         stack.start()
@@ -68,24 +81,24 @@ def main() -> None:
 
 def photographed(browser: Browser, stack: Stack, screens: Path) -> None:
     """Fills the product with a few jobs and goes through its pages."""
-    done = [hand_in(stack, name) for name in ("minutes-of-the-board.txt", "letter-to-the-tenants.txt", "receipt.txt")]
+    done = [hand_in(stack, f"{name}.txt") for name in (*NAMES, "receipt")]
     failed = hand_in(stack, "scan-0042-please-fail.txt")
     hand_in(stack, "invoice-2026-117.txt", workflow="invoices", cost_centre="4711")
     cancelled = hand_in(stack, "draft-2.txt")
     stack.client.post(f"/api/v1/jobs/{cancelled['job_id']}/cancel").raise_for_status()
     for job in (*done, failed):
-        stack.ended(job["job_id"])
+        stack.ended(job["job_id"], patience=90)
     live = hand_in(stack, "annual-report.txt")
     until(lambda: stack.job(live["job_id"])["progress"]["step"] == 2)
     shots: list[tuple[str, str, Callable[[Page], object]]] = [
         ("slip-at-work", live["links"]["page"], nothing),
         ("log-in", "/login", nothing),
-        ("slip-done", done[2]["links"]["page"], nothing),
+        ("slip-done", done[-1]["links"]["page"], nothing),
         ("slip-failed", failed["links"]["page"], nothing),
         ("hand-in", "/?workflow=invoices", nothing),
         ("operations", "/ops", nothing),
         ("job", f"/ops/jobs/{failed['job_id']}", nothing),
-        ("audit", f"/audit/{done[2]['job_id']}", lambda page: page.locator("details").nth(2).click()),
+        ("audit", f"/audit/{done[-1]['job_id']}", lambda page: page.locator("details").nth(2).click()),
     ]
     for name, path, before in shots:
         for width, height in SIZES:
@@ -109,7 +122,7 @@ def nothing(_: Page) -> None:
     """The page is shown as it comes."""
 
 
-def hand_in(stack: Stack, name: str, **fields: str) -> dict[str, dict[str, str]] | dict[str, str]:
+def hand_in(stack: Stack, name: str, **fields: str) -> dict[str, Any]:
     """A job of a small text file."""
     content = f"This is {name}.\nIt has a few lines,\nand a few words.\n".encode()
     return stack.upload(name, content, **fields)
@@ -127,6 +140,7 @@ def take(page: Page, path: Path, width: int, height: int) -> None:
     """The page from its top on, as long as it is, within reason."""
     whole = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": width, "height": max(height, min(whole, TALLEST))})
+    page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path, animations="disabled")
 
 

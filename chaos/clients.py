@@ -85,7 +85,7 @@ class Clients:
                 if job_id != "again":
                     return job_id
                 tally.put_off += 1
-            await asyncio.sleep(random.uniform(0.05, 0.4))
+            await asyncio.sleep(random.uniform(0.1, 0.6))
         return None
 
     async def _once(self, one: Upload) -> str | None:

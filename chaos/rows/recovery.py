@@ -37,7 +37,7 @@ async def run(setup: Setup) -> Outcome:
             figures.append(f"Valkey {queue}: {len(waits[queue])} deliveries, tried again after {_spread(waits[queue])}")
         await clients.close()
         evidence = await stop_and_collect(stack, honest=False, tidy=False)
-    worst = max(wait for each in waits.values() for wait in each)
+    worst = max((wait for each in waits.values() for wait in each), default=0.0)
     if worst > LONGEST:
         problems.append(f"a killed worker's job was tried again only after {worst:.1f} s")
     if missing := 3 * rounds * IN_FLIGHT - sum(map(len, waits.values())):

@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench chaos test-n8n requirements clean
+.PHONY: help run test check format chaos screenshots test-n8n browser requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -12,7 +12,7 @@ help:  ## Show this list
 run: $(VENV)/.run  ## Serve everything on HOST:PORT (127.0.0.1:8000), data in DATA_DIR (.data); Ctrl-C stops it
 	@exec $(PY) -m app.launch --with-parent
 
-test: $(VENV)/.dev  ## Run all tests; nothing needs to be installed or running
+test: $(VENV)/.dev browser  ## Run all tests; nothing needs to be installed or running
 	$(PY) -m pytest -n 2 --cov --cov-report=
 	$(PY) -m coverage report --include='app/domain/*,app/services/*' --fail-under=100 --skip-covered --show-missing
 
@@ -26,14 +26,18 @@ format: $(VENV)/.dev  ## Rewrite the formatting
 	$(PY) -m ruff check --fix --select I
 	$(PY) -m ruff format
 
-bench: $(VENV)/.dev  ## Measure speed
-	$(PY) -m bench
+chaos: $(VENV)/.dev  ## Kill things while jobs are in flight: ROW=kills for one row, FULL=1 for the long form
+	$(PY) -m chaos $(if $(ROW),--row $(ROW)) $(if $(FULL),--full)
 
-chaos: $(VENV)/.dev  ## Kill things while jobs are in flight
-	$(PY) -m chaos
+screenshots: $(VENV)/.dev browser  ## Take pictures of every page into docs/screens
+	$(PY) -m scripts.screenshots
 
 test-n8n: $(VENV)/.dev  ## Run jobs through a real n8n (slow; installs one)
 	$(PY) -m pytest -m n8n tests/n8n
+
+browser:  # the tests of the pages need a chromium; where it cannot be installed they are skipped with a reason
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; fi
 
 requirements: $(VENV)/.dev  ## Renew the pins from the ranges in pyproject.toml
 	$(PY) scripts/pins.py

@@ -11,35 +11,14 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from email.parser import BytesParser
-from email.policy import HTTP
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.client.wire_parts import Fault, Seen, form, problem
 
 KEY = "a-key-of-at-least-24-characters"
 AT = "2026-03-01T12:00:00.000000Z"
 ENDED = ("success", "failure", "cancelled")
-
-
-@dataclass
-class Seen:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes = b""
-
-
-@dataclass
-class Fault:
-    """What happens instead of an answer (or, with `after`, to the first bytes of its body)."""
-
-    status: int | None = None  # answered so; None: the connection breaks
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    after: int | None = None  # break behind so many bytes of the ordinary answer's body
-    clean: bool = False  # end the ordinary answer's body as if that were all
 
 
 class Service:
@@ -370,28 +349,6 @@ class Service:
                 content[start:],
             )
         return 200, headers, content
-
-
-def problem(status: int, detail: str, **more: Any) -> bytes:
-    return json.dumps(
-        {"type": "/problems/x", "title": "No", "status": status, "detail": detail, "instance": "/", **more}
-    ).encode()
-
-
-def form(seen: Seen) -> tuple[dict[str, str], str, bytes]:
-    """The text fields, and the file's name and bytes."""
-    message = BytesParser(policy=HTTP).parsebytes(
-        b"Content-Type: " + seen.headers["content-type"].encode() + b"\r\n\r\n" + seen.body
-    )
-    fields, filename, content = {}, "", b""
-    for part in message.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        payload = part.get_payload(decode=True)
-        if part.get_filename() is None:
-            fields[name] = payload.decode()
-        else:
-            filename, content = str(part.get_filename()), payload
-    return fields, filename, content
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from callslip_client import AsyncCallslip, Callslip, ConnectionFailed, FileDamaged, JobStatus, Misused, Unavailable
-from tests.client.service import KEY, Fault, Service, problem
+from tests.client.service import KEY, Service
+from tests.client.wire_parts import Fault, problem
 
 BREAK = Fault()
 BUSY = Fault(503, {"Retry-After": "0"}, problem(503, "too many uploads at once"))

@@ -22,7 +22,8 @@ from typer.testing import CliRunner, Result
 from callslip_client.cli import app
 from callslip_client.models import job
 from callslip_client.words import now, table
-from tests.client.service import KEY, Fault, Service, problem
+from tests.client.service import KEY, Service
+from tests.client.wire_parts import Fault, problem
 
 Run = Callable[..., Result]
 SUCCESS = {"result_message": "Page created", "notion_page_url": "https://www.notion.so/x"}

@@ -20,7 +20,8 @@ from callslip_client import (
     NotInTime,
     NotUnderstood,
 )
-from tests.client.service import KEY, Fault, Service, form, problem
+from tests.client.service import KEY, Service
+from tests.client.wire_parts import Fault, form, problem
 
 
 def test_a_file_is_handed_in_with_its_parameters(callslip: Callslip, service: Service, tmp_path: Path) -> None:

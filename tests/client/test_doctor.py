@@ -9,7 +9,8 @@ import pytest
 
 from callslip_client import Callslip
 from callslip_client.doctor import Check, Verdict, examine, exit_status
-from tests.client.service import KEY, Fault, Service, problem
+from tests.client.service import KEY, Service
+from tests.client.wire_parts import Fault, problem
 
 SINCE = "2026-03-01T12:00:00Z"
 

@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format chaos screenshots test-n8n browser requirements clean
+.PHONY: help run test check format newcomer chaos screenshots test-n8n browser requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,9 @@ check: $(VENV)/.dev  ## Lint, formatting, types and layers
 format: $(VENV)/.dev  ## Rewrite the formatting
 	$(PY) -m ruff check --fix --select I
 	$(PY) -m ruff format
+
+newcomer:  ## Time a first run from a clone in an empty folder with an empty HOME, and later runs
+	@$(PYTHON) scripts/newcomer.py
 
 chaos: $(VENV)/.dev  ## Kill things while jobs are in flight: ROW=kills for one row, FULL=1 for the long form
 	$(PY) -m chaos $(if $(ROW),--row $(ROW)) $(if $(FULL),--full)

@@ -61,6 +61,7 @@ def run(row: RowProgram, setup: Setup) -> Result:
         traceback.print_exc()
         outcome = Outcome(problems=[f"the row itself broke: {type(error).__name__}: {error}"[:2000]])
     result = Result(row=row, database=setup.database, outcome=outcome, seconds=time.monotonic() - began)
+    setup.say(f"{result.verdict} ({setup.database}, {result.seconds:.0f} s)")
     if outcome.problems:
         result.kept = str(folder)
     else:

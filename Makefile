@@ -14,7 +14,7 @@ run: $(VENV)/.run  ## Serve everything on HOST:PORT (127.0.0.1:8000), data in DA
 
 test: $(VENV)/.dev browser  ## Run all tests; nothing needs to be installed or running
 	$(PY) -m pytest -n 2 --cov --cov-report=
-	$(PY) -m coverage report --include='app/domain/*,app/services/*' --fail-under=100 --skip-covered --show-missing
+	$(PY) -m coverage report --fail-under=100 --skip-covered --show-missing
 
 check: $(VENV)/.dev  ## Lint, formatting, types and layers
 	$(PY) -m ruff check

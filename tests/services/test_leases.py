@@ -151,3 +151,13 @@ def test_a_keeper_outlived_by_its_loop_ends_by_itself() -> None:
     assert leases._thread is not None
     leases._thread.join(3)
     assert not leases._thread.is_alive()
+
+
+async def test_a_hold_that_is_over_is_no_longer_lost(bench: Bench) -> None:
+    leases = await keeper(bench, Agenda())
+    async with leases.hold((await bench.submit()).job) as hold:
+        pass
+    hold.lose()
+    await asyncio.sleep(0)
+    assert not hold.lost
+    leases.close()

@@ -217,3 +217,13 @@ async def test_local_work_may_complete_by_itself(bench: Bench) -> None:
     job_id = await bench.job()
     assert await bench.tasks.run(job_id) == "Completed"
     assert (await bench.get(job_id)).result.data == {"n": 1}
+
+
+async def test_an_outcome_after_the_workflows_own_result_changes_nothing_and_stops_nobody(bench: Bench) -> None:
+    job_id = await bench.job()
+    started, _ = await _started(bench, job_id)
+    await bench.tasks.callback(job_id, SUCCESS)
+    failed = Failed(attempt=started.attempt, error=JobError(type="delivery_http_410", detail="410 Gone"))
+    assert await bench.tasks._report(started, failed) == "late"
+    assert (await bench.get(job_id)).status is JobStatus.SUCCESS
+    assert bench.runner.stopped == []

@@ -13,7 +13,7 @@ run: $(VENV)/.run  ## Serve everything on HOST:PORT (127.0.0.1:8000), data in DA
 	@exec $(PY) -m app.launch --with-parent
 
 test: $(VENV)/.dev browser  ## Run all tests; nothing needs to be installed or running
-	$(PY) -m pytest -n 2 --cov --cov-report=
+	$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=
 	$(PY) -m coverage report --fail-under=100 --skip-covered --show-missing
 
 check: $(VENV)/.dev  ## Lint, formatting, types and layers

@@ -22,7 +22,7 @@ from chaos.stack import Setup, Stack, running
 
 VICTIMS = {"api": 30, "worker-0": 22, "worker-1": 22, "valkey": 9, "postgres": 9}
 PAUSED = 0.12  # this share of the blows is a pause instead of a kill
-GAP = (0.25, 1.25)  # seconds between two blows
+GAP = (0.2, 0.9)  # seconds between two blows
 STARTING = 0.06  # this share of the blows at a process that is still starting is dealt all the same
 SPARED = 0.7  # seconds of peace after a start
 SHARE = 20  # uploads at a time
@@ -51,10 +51,10 @@ class Striker:
         watching = asyncio.create_task(self._time_starts())
         while self.blows.kills.total() < enough:
             await asyncio.sleep(self._chance.uniform(*GAP))
-            name = self._chance.choices(self._names, [VICTIMS[name] for name in self._names])[0]
-            part = self._stack.parts[name]
-            if self._starting(part) and self._chance.random() > STARTING:
+            part = self._victim()
+            if part is None:
                 continue
+            name = part.name
             if self._chance.random() < PAUSED:
                 task = asyncio.create_task(part.pause(self._chance.uniform(0.5, 4.5)))
                 pausing.add(task)
@@ -64,6 +64,14 @@ class Striker:
                 self.blows.kills[name] += 1
         watching.cancel()
         await asyncio.gather(*pausing)
+
+    def _victim(self) -> Part | None:
+        """Somebody by the weights; in place of who is still starting, once more somebody."""
+        for name in self._chance.choices(self._names, [VICTIMS[name] for name in self._names], k=2):
+            part = self._stack.parts[name]
+            if not self._starting(part) or self._chance.random() < STARTING:
+                return part
+        return None
 
     def _starting(self, part: Part) -> bool:
         quick = part.name in ("valkey", "postgres")

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import importlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,9 @@ from chaos.stack import QUICK, ROOT, Setup
 def main() -> int:
     """The exit status: 0 when every promise was kept, else 1."""
     options = _parser().parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
+    )  # either way, what was started is stopped
     seed = options.seed if options.seed is not None else int(time.time()) % 100_000
     rows = [load(name) for name in options.row or _usual(full=options.full)]
     print(f"callslip chaos: seed {seed}, commit {_commit()}, {'full' if options.full else 'short'} form")

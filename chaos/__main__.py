@@ -22,6 +22,7 @@ from chaos.stack import QUICK, ROOT, Setup
 
 def main() -> int:
     """The exit status: 0 when every promise was kept, else 1."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended, as by Ctrl-C
     options = _parser().parse_args()
     signal.signal(
         signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)

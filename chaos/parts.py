@@ -12,6 +12,8 @@ from time import monotonic
 
 import psutil  # type: ignore[import-untyped]  # has no types of its own
 
+from app.launch.child import end_with_parent
+
 RESTART_AFTER = 0.1
 
 
@@ -44,6 +46,7 @@ class Part:
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
+                    preexec_fn=end_with_parent,  # a harness that is killed leaves nothing running
                     **({"user": self._user} if self._user else {}),  # type: ignore[arg-type]  # passed on to Popen
                 )
             self.began = monotonic()

@@ -23,9 +23,9 @@ def main() -> None:
     """Writes requirements.txt and, on top of it, requirements-dev.txt."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras, client = project["optional-dependencies"], project["dependencies"]
-    server = _resolved(extras["server"])
+    server = _resolved([*extras["server"], *client])  # who runs the service can use the command beside it
     _write("requirements.txt", "run-time pins", server, extras["server"])
-    both = _resolved([*extras["dev"], *client, *(f"{name}=={version}" for name, version in server.items())])
+    both = _resolved([*extras["dev"], *(f"{name}=={version}" for name, version in server.items())])
     tools = {name: version for name, version in both.items() if name not in server}
     _write("requirements-dev.txt", "tools and tests in addition", tools, extras["dev"], "-r requirements.txt\n")
 

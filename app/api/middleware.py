@@ -71,7 +71,7 @@ class RequestContext:
             await self._app(scope, receive, send)
         except asyncio.CancelledError:  # only a server that goes down cancels a request
             if not answer.status:
-                detail = "the service is being stopped; nothing was kept"
+                detail = "the service is being stopped; send it again, with the same Idempotency-Key if it had one"
                 await problem(scope["path"], 503, detail, headers={"Retry-After": "5"})(scope, receive, send)
         except Exception:
             log.exception("request_failed", extra={"method": scope["method"], "route": answer.route or _route(scope)})

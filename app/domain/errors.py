@@ -27,6 +27,8 @@ CallslipError
 │   ├── NotDue                   started before its time
 │   └── DuplicateJob             a unique key is taken; carries the job that holds it
 ├── DeliveryTrouble              the far side did not take the job; becomes an event
+├── ToolTrouble                  a step's outside did not answer this time; carries retry_after; the step is tried again
+├── ToolRefused                  a step's outside will not do this; the job fails with these words
 └── Misconfigured                the service refuses to start; carries one line per problem
 """
 
@@ -173,6 +175,18 @@ class DeliveryTrouble(CallslipError):
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
+
+
+class ToolTrouble(CallslipError):
+    """Something outside that a local step needs did not answer this time. `retry_after`: what it asked for, if it did."""
+
+    def __init__(self, message: str, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ToolRefused(CallslipError):
+    """Something outside that a local step needs will not do this, however often it is asked."""
 
 
 class Misconfigured(CallslipError):

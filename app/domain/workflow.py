@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
 
 from app.domain.lifecycle import Periods
 from app.domain.models import Json
@@ -30,13 +32,48 @@ class FileRules:
         return any(rule in (media_type, family, "*/*") for rule in self.media_types)
 
 
+class Anonymous(StrEnum):
+    """What somebody without a key may do with a workflow."""
+
+    NOTHING = "nothing"
+    READ = "read"  # see the newest result there is, however old; never start work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a local workflow.
+
+    `run` is an async function. Its first argument is the `Work` at hand; every further one is annotated with a Protocol
+    of `app.domain.tools` (or of the workflow's own file) and receives the adapter that the composition root chose. What
+    it returns is stored, and later steps find it under the step's name.
+    `weight` is its share of the whole; past `soft_limit` it is told to finish, past `hard_limit` it is ended.
+    """
+
+    name: str
+    title: str
+    run: Callable[..., Awaitable[Json]]
+    weight: float = 1.0
+    soft_limit: timedelta = timedelta(seconds=240)
+    hard_limit: timedelta = timedelta(seconds=300)
+
+
+def _nothing(_params: Mapping[str, Json]) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
     """The declaration of one kind of work.
 
     `check` takes the submitted parameters and gives back the accepted ones (converted, with defaults); it raises
     `Invalid` naming every refused field. `schema` is their JSON Schema. `file` is None for work without a file.
-    `in_flight` is how many of its jobs one worker may run at a time.
+    `in_flight` is how many of its jobs one worker may run at a time. `steps` are what a local workflow does, in order;
+    a webhook workflow has none.
+
+    `dedup` names the outcome that parameters ask for: whoever asks for the same while a job for it is unfinished joins
+    that job, and for `fresh_for` after its success that result answers. `subject` names what at most `subject_limit` of
+    its jobs may be about at a time, from their start to their end; the others wait in order. `keep_for` is how long an
+    ended job is kept (None: as the settings say). `formats` are what its result can be downloaded as.
     """
 
     name: str
@@ -46,3 +83,11 @@ class Workflow:
     file: FileRules | None = None
     in_flight: int = 8
     periods: Periods = field(default_factory=Periods)
+    steps: tuple[Step, ...] = ()
+    dedup: Callable[[Mapping[str, Json]], str | None] = _nothing
+    subject: Callable[[Mapping[str, Json]], str | None] = _nothing
+    subject_limit: int = 1
+    fresh_for: timedelta | None = None
+    keep_for: timedelta | None = None
+    anonymous: Anonymous = Anonymous.NOTHING
+    formats: tuple[str, ...] = ()

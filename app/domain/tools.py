@@ -1,0 +1,125 @@
+"""What the steps of a local workflow may use of the outside, each with its promises.
+
+A step function asks for a tool by naming its Protocol in an annotation; the composition root decides which adapter it
+gets. Every call raises `ToolTrouble` when the outside did not answer this time (the step may be tried again) and
+`ToolRefused` when it will not (a wrong key, a request it does not take): never an adapter's own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One text that a report stands on. `number` is how the report cites it, from 1; `url` may be a file's name."""
+
+    number: int
+    url: str
+    title: str
+    text: str
+    published_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """One sentence of a text, and the numbers of the sources that are said to contain it."""
+
+    text: str
+    sources: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a call to a model took: tokens read and written, and its price in US dollars where it is known."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brief:
+    """What is to be written: `instructions` in words, from these sources only, in `language` (BCP 47), at most so long."""
+
+    topic: str
+    heading: str
+    instructions: str
+    sources: Sequence[Source]
+    language: str = "en"
+    max_sentences: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What was written, sentence by sentence."""
+
+    sentences: tuple[Sentence, ...]
+    usage: Usage = field(default_factory=Usage)
+
+
+class LanguageModel(Protocol):
+    """Writes from sources."""
+
+    @property
+    def name(self) -> str:
+        """Who writes, as a report tells it: a model's name, or that sentences are quoted and not written."""
+        ...
+
+    async def write(self, brief: Brief) -> Draft:
+        """A text that answers the brief. Every sentence names the sources that it stands on, and only existing numbers;
+        whether they say so is checked by the caller."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One thing that a search found. `text` is its whole text where the search has it already (a folder of documents)."""
+
+    url: str
+    title: str
+    snippet: str
+    published_at: datetime | None = None
+    text: str | None = None
+
+
+class Search(Protocol):
+    """Finds sources about a topic."""
+
+    async def find(self, query: str, limit: int) -> list[Hit]:
+        """At most `limit` hits, the best first; none is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The readable part of a web page."""
+
+    url: str
+    title: str
+    text: str
+    published_at: datetime | None = None
+
+
+class PageReader(Protocol):
+    """Reads web pages as people would: the article, not what stands around it."""
+
+    async def read(self, url: str) -> Page:
+        """The page behind `url`. Raises ToolRefused where there is no readable text."""
+        ...
+
+
+class Renderer(Protocol):
+    """Turns a report's Markdown (CommonMark with tables and footnotes) into one other form."""
+
+    @property
+    def media_type(self) -> str:
+        """Of what it makes."""
+        ...
+
+    async def render(self, title: str, markdown: str) -> bytes:
+        """The whole document, the same bytes for the same input. Does its work outside the event loop."""
+        ...

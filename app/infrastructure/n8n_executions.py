@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +13,7 @@ from app.domain.errors import DeliveryTrouble
 from app.infrastructure.http_client import Answer, exchange
 from app.infrastructure.webhook_answer import EXECUTION_ID, excerpt
 
-TIMEOUT = timedelta(seconds=10)
+TIMEOUT = timedelta(seconds=5)  # for all that is asked about one execution
 LONGEST_EXECUTION = 1024 * 1024  # with data it may be far longer: then its words are left out
 
 
@@ -34,27 +35,34 @@ class N8nExecutions:
 
     async def get(self, execution_id: str) -> Execution | None:
         """The execution, or None when n8n does not say."""
-        found = _object(await self._call("GET", execution_id, ""))
+        until = _deadline()
+        found = _object(await self._call("GET", execution_id, "", until))
         status = found.get("status")
         if not isinstance(status, str):
             return None
         if status in ("error", "crashed"):
-            words = _error_words(_object(await self._call("GET", execution_id, "?includeData=true")))
+            words = _error_words(_object(await self._call("GET", execution_id, "?includeData=true", until)))
             return Execution(status=status, words=excerpt(words, self._headers.values()))
         return Execution(status=status)
 
     async def stop(self, execution_id: str) -> None:
         """Asks n8n to end it. An execution that is over already is no error."""
-        await self._call("POST", execution_id, "/stop")
+        await self._call("POST", execution_id, "/stop", _deadline())
 
-    async def _call(self, method: str, execution_id: str, rest: str) -> Answer | None:
+    async def _call(self, method: str, execution_id: str, rest: str, until: float) -> Answer | None:
         if not EXECUTION_ID.fullmatch(execution_id):  # a workflow may claim any text to be one
             return None
         url = f"{self._url}/{execution_id}{rest}"
+        call = exchange(self._client, method, url, self._headers, patience=TIMEOUT, longest=LONGEST_EXECUTION)
         try:
-            return await exchange(self._client, method, url, self._headers, patience=TIMEOUT, longest=LONGEST_EXECUTION)
-        except DeliveryTrouble:
+            async with asyncio.timeout_at(until):
+                return await call
+        except (DeliveryTrouble, TimeoutError):
             return None
+
+
+def _deadline() -> float:
+    return asyncio.get_running_loop().time() + TIMEOUT.total_seconds()
 
 
 def _object(answer: Answer | None) -> dict[str, object]:

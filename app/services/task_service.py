@@ -41,6 +41,8 @@ __all__ = ["Answer", "Callback", "Submitted", "TaskService"]
 
 SWEEP_BATCH = 200
 REPORT_RETRY = timedelta(milliseconds=200)
+LAST_WORDS = timedelta(seconds=5)
+INQUIRIES = 4  # questions to far sides, and requests to stop, that one process has under way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ class TaskService:
         self._leases, self._slots = leases, slots
         self._max_size, self._max_open_jobs = max_size, max_open_jobs
         self._background: set[asyncio.Task[None]] = set()
-        self._asking: set[JobId] = set()
+        self._inquiries = asyncio.Semaphore(INQUIRIES)
 
     async def submit(
         self, client: str, parts: AsyncIterator[ParamPart | FilePart], idempotency_key: str | None
@@ -222,7 +224,8 @@ class TaskService:
 
     async def _stop(self, job: Job) -> None:
         if runner := self._ports.runners.get(job.workflow):
-            await runner.stop(job)
+            async with self._inquiries:
+                await runner.stop(job)
 
     async def _change(self, job_id: JobId, event: Event) -> Job:
         """Applies one event. Raises IllegalTransition, StaleAttempt, NotDue, JobNotFound, Unavailable."""
@@ -301,7 +304,7 @@ class TaskService:
         """
         now, known = self._clock(), self._ports.workflows.keys()
         due = await self._ports.agenda.due(now, SWEEP_BATCH, known)
-        await asyncio.gather(*(self._settle(job) for job in due if job.job_id not in self._asking))
+        await asyncio.gather(*map(self._settle, due))
         if free <= 0:
             return []
         agenda = self._ports.agenda
@@ -310,30 +313,32 @@ class TaskService:
 
     async def _settle(self, job: Job) -> None:
         event = lifecycle.due(job, self._periods(job), self._clock(), _jitter())
-        if isinstance(event, Noted):
-            self._asking.add(job.job_id)  # the far side may be slow to answer; the sweep goes on
-            self._spawn(self._ask(job, event))
-        elif event is not None:
-            await self._settled(job, event)
+        moved_on = event and await self._settled(job, event)
+        if moved_on and isinstance(event, Noted):  # by us: of all who sweep, one asks, and waits for nobody's answer
+            self._spawn(self._ask(moved_on))
 
-    async def _settled(self, job: Job, event: Event) -> None:
+    async def _settled(self, job: Job, event: Event) -> Job | None:
         with suppress(Race):  # somebody else saw to it
-            await self._record(job, event)
+            changed = await self._record(job, event)
             ATTEMPTS.labels(workflow=job.workflow, outcome=f"swept {type(event).__name__}").inc()
+            return changed
+        return None
 
-    async def _ask(self, job: Job, overdue: Noted) -> None:
-        try:
-            answer = await self._ports.runners[job.workflow].ask(job) or overdue
-            await self._settled(job, replace(answer, due_in=overdue.due_in) if isinstance(answer, Noted) else answer)
-        except Unavailable:
-            return  # still due; the next sweep asks again
-        finally:
-            self._asking.discard(job.job_id)
+    async def _ask(self, job: Job) -> None:
+        """What the far side says counts only for the job as it was asked about."""
+        async with self._inquiries:
+            answer = await self._ports.runners[job.workflow].ask(job)
+        with suppress(Unavailable):  # the next look asks again
+            if answer:
+                await self._settled(job, answer)
 
     async def close(self) -> None:
-        """Waits for what still runs in the background."""
+        """Waits a little for what still runs in the background, then ends it."""
         if self._background:
-            await asyncio.wait(self._background, timeout=10)
+            _, unfinished = await asyncio.wait(self._background, timeout=LAST_WORDS.total_seconds())
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
         self._leases.close()
 
 

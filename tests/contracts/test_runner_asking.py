@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from app.domain.lifecycle import Failed, Noted, NoteKind
 from app.domain.protocols import Runner
+from app.infrastructure import n8n_executions
 from tests.contracts.runner_stage import (
     API_KEY,
     Stage,
@@ -18,6 +20,7 @@ from tests.contracts.runner_stage import (
 from tests.far_side import (
     Behaviour,
     far_side,
+    hang,
     reply,
     reset_after_body,
 )
@@ -79,6 +82,16 @@ async def test_an_execution_that_succeeded_in_silence_fails_the_job(stage: Stage
 async def test_a_far_side_that_cannot_say_is_none(stage: Stage, behaviour: Behaviour) -> None:
     stage.far.will(behaviour)
     assert await asked(stage).ask(await stage.job(execution_id="7")) is None
+
+
+async def test_a_far_side_that_says_nothing_is_not_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(n8n_executions, "TIMEOUT", timedelta(milliseconds=200))
+    stage.far.will(hang)
+    assert await asked(stage).ask(await stage.job(execution_id="7")) is None
+    stage.far.will(reply(200, '{"status": "crashed"}'), hang)
+    event = await asked(stage).ask(await stage.job(execution_id="7"))
+    assert isinstance(event, Failed)
+    assert event.error.detail == "n8n says that the execution ended: crashed"
 
 
 async def test_who_cannot_be_asked_is_not_asked(stage: Stage) -> None:

@@ -61,6 +61,7 @@ class ScriptedRunner:
     asked: list[JobId] = field(default_factory=list)
     stopped: list[tuple[JobId, str | None]] = field(default_factory=list)
     hold: asyncio.Event | None = None
+    quiet: asyncio.Event | None = None
     busy: int = 0
 
     async def run(self, job: Job) -> Event:
@@ -75,6 +76,8 @@ class ScriptedRunner:
 
     async def ask(self, job: Job) -> Event | None:
         self.asked.append(job.job_id)
+        if self.quiet is not None:
+            await self.quiet.wait()
         return self.answer(job) if self.answer else None
 
     async def stop(self, job: Job) -> None:

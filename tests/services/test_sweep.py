@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
+import pytest
+
 from app.domain import lifecycle
-from app.domain.errors import (
-    StoreUnavailable,
-)
+from app.domain.errors import StoreUnavailable
 from app.domain.lifecycle import Failed, Noted, NoteKind, Started, TroubleKind
 from app.domain.models import AuditEvent, Job, JobError, JobId, JobStatus
-from tests.services.conftest import SECOND, Bench, delivered, settle, trouble
+from app.services import task_service
+from tests.services.conftest import PROGRESS, SECOND, Bench, delivered, settle, trouble
 
 
 async def _lose(bench: Bench, job_id: JobId) -> None:
@@ -63,41 +65,96 @@ async def test_silence_after_delivery_is_noted_and_ends_at_the_deadline(bench: B
     assert (job.status, job.error.type) == (JobStatus.FAILURE, "callback_deadline")
 
 
-async def test_an_overdue_job_asks_the_far_side(bench: Bench) -> None:
+async def _overdue(bench: Bench) -> JobId:
     job_id = await bench.job()
     await bench.tasks.run(job_id)
-    bench.runner.answer = lambda _: Noted(kind=NoteKind.ASKED, words={"answer": "running"})
     bench.clock.move(timedelta(minutes=15))
+    return job_id
+
+
+async def test_an_overdue_job_asks_the_far_side(bench: Bench) -> None:
+    job_id = await _overdue(bench)
+    bench.runner.answer = lambda job: Noted(attempt=job.attempt, kind=NoteKind.ASKED, words={"answer": "running"})
     await bench.sweep()
-    await settle(lambda: not bench.tasks._asking)
+    await bench.tasks.close()
     job = await bench.get(job_id)
     assert (job.status, job.due_at) == (JobStatus.WAITING, bench.clock() + timedelta(minutes=15))
+    assert [line.facts.get("note") for line in (await bench.log.history(job_id))[-2:]] == ["overdue", "asked"]
     bench.runner.answer = lambda job: Failed(error=JobError(type="execution_crashed", detail="n8n says: crashed"))
     bench.clock.move(timedelta(minutes=15))
     await bench.sweep()
-    await settle(lambda: not bench.tasks._asking)
+    await bench.tasks.close()
     job = await bench.get(job_id)
     assert job.error is not None
     assert job.error.type == "execution_crashed"
     assert bench.runner.asked == [job_id, job_id]
 
 
-async def test_a_database_that_goes_away_while_asking_is_asked_again_later(bench: Bench) -> None:
-    job_id = await bench.job()
-    await bench.tasks.run(job_id)
+async def test_of_several_who_sweep_one_asks_about_a_job(bench: Bench) -> None:
+    job_id = await _overdue(bench)
+    stale = await bench.agenda.due(bench.clock(), 10, bench.workflows.keys())
+    await bench.sweep()
+    await bench.tasks._settle(stale[0])
+    await bench.tasks.close()
+    assert bench.runner.asked == [job_id]
+    assert (await bench.types(job_id)).count("Noted") == 1
+
+
+async def test_what_the_far_side_says_does_not_count_once_the_job_went_on(bench: Bench) -> None:
+    job_id = await _overdue(bench)
+    bench.runner.quiet = asyncio.Event()
+    bench.runner.answer = lambda job: Failed(attempt=job.attempt, error=JobError(type="no_callback", detail="x"))
+    await bench.sweep()
+    await settle(lambda: bench.runner.asked)
+    await bench.tasks.callback(job_id, PROGRESS)
+    bench.runner.quiet.set()
+    await bench.tasks.close()
+    assert (await bench.get(job_id)).status is JobStatus.WAITING
+
+
+async def test_slow_answers_hold_up_no_sweep_and_at_most_four_are_awaited(bench: Bench) -> None:
+    jobs = [await bench.job() for _ in range(6)]
+    for job_id in jobs:
+        await bench.tasks.run(job_id)
+    bench.runner.quiet = asyncio.Event()
+    bench.clock.move(timedelta(minutes=15))
+    new = await bench.job()
+    assert await bench.tasks.sweep(100, bench.clock() + SECOND) == [new]
+    await settle(lambda: len(bench.runner.asked) > 4, rounds=20)
+    assert len(bench.runner.asked) == 4
+    bench.runner.quiet.set()
+    await bench.tasks.close()
+    assert sorted(bench.runner.asked) == sorted(jobs)
+
+
+async def test_an_end_does_not_wait_for_ever_for_an_answer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_service, "LAST_WORDS", timedelta(milliseconds=10))
+    await _overdue(bench)
+    bench.runner.quiet = asyncio.Event()
+    await bench.sweep()
+    await settle(lambda: bench.runner.asked)
+    await bench.tasks.close()
+    assert not bench.tasks._background
+
+
+async def test_a_database_that_goes_away_while_asking_forgets_no_job(bench: Bench) -> None:
+    job_id = await _overdue(bench)
     record = bench.log.record
 
     async def away(_job: Job, _line: AuditEvent) -> None:
         raise StoreUnavailable("away")
 
+    bench.runner.quiet = asyncio.Event()
+    bench.runner.answer = lambda job: Failed(error=JobError(type="execution_crashed", detail="n8n says: crashed"))
+    await bench.sweep()
     bench.log.record = away  # type: ignore[method-assign]
+    bench.runner.quiet.set()
+    await bench.tasks.close()
+    bench.log.record = record  # type: ignore[method-assign]
     bench.clock.move(timedelta(minutes=15))
     await bench.sweep()
-    await settle(lambda: not bench.tasks._asking)
-    bench.log.record = record  # type: ignore[method-assign]
-    await bench.sweep()
-    await settle(lambda: not bench.tasks._asking)
-    assert (await bench.types(job_id))[-1] == "Noted"
+    await bench.tasks.close()
+    assert (await bench.get(job_id)).status is JobStatus.FAILURE
 
 
 async def test_doubt_ends_in_another_try(bench: Bench) -> None:

@@ -19,7 +19,7 @@ import pytest
 from app.core.settings import load_settings
 from app.launch import programs
 from app.launch.child import CannotStart, Program
-from app.launch.claims import CannotLaunch, check_port, claim_children, claim_data_dir, free_port
+from app.launch.claims import CannotLaunch, check_demo, check_port, claim_children, claim_data_dir, free_port
 from app.launch.env_file import ensure_env_file
 from app.launch.fleet import Fleet
 from app.launch.greeting import greeting, wait_until_ready
@@ -259,6 +259,16 @@ def test_a_port_in_use_is_told_with_the_way_out():
         ):
             check_port("127.0.0.1", port)
     check_port("127.0.0.1", port)
+
+
+def test_a_demo_that_deliveries_may_not_reach_is_told(tmp_path):
+    file = tmp_path / ".env"
+    ensure_env_file(file)
+    check_demo(load_settings(file))
+    with file.open("a") as more:
+        more.write("N8N_ALLOW_PRIVATE=false\n")
+    with pytest.raises(CannotLaunch, match="set N8N_WEBHOOK_URL"):
+        check_demo(load_settings(file))
 
 
 def test_a_host_that_is_not_ours_is_told():

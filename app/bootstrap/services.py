@@ -113,7 +113,10 @@ class _Builder:
         self.files = LocalFileStore(settings.data_dir / "files", settings.min_free_disk)
         stack.callback(self.files.close)
         self.client = build_client(
-            verify=settings.n8n_verify_tls, ca_file=settings.n8n_ca_file, connections=settings.worker_concurrency
+            verify=settings.n8n_verify_tls,
+            ca_file=settings.n8n_ca_file,
+            connections=settings.worker_concurrency,
+            allow_private=settings.n8n_allow_private,
         )
         stack.push_async_callback(self.client.aclose)
 

@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     n8n_api_key: SecretStr | None = None
     n8n_verify_tls: bool = True
     n8n_ca_file: Path | None = None
+    n8n_allow_private: bool = True
     workflows_file: Path = WORKFLOWS_FILE
 
     # Periods

@@ -24,6 +24,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from app.domain.errors import DeliveryTrouble, Misconfigured
 from app.domain.lifecycle import TroubleKind
+from app.infrastructure.public_address import public_socket
 
 LONGEST_ANSWER = 64 * 1024
 # n8n closes an idle connection after 5 s; one that we close first is never found dead by a delivery.
@@ -74,8 +75,11 @@ class Answer:
     cut: bool
 
 
-def build_client(*, verify: bool, ca_file: Path | None, connections: int) -> httpx.AsyncClient:
-    """The client for all far sides. `ca_file` is trusted in addition to the public authorities.
+def build_client(
+    *, verify: bool, ca_file: Path | None, connections: int, allow_private: bool = True
+) -> httpx.AsyncClient:
+    """The client for all far sides. `ca_file` is trusted in addition to the public authorities. Without
+    `allow_private` it connects to public addresses only, whatever a name resolves to.
 
     It belongs to the event loop that first uses it. Raises Misconfigured when the file holds no certificates.
     """
@@ -87,7 +91,12 @@ def build_client(*, verify: bool, ca_file: Path | None, connections: int) -> htt
             raise Misconfigured([f"the CA file {ca_file} cannot be used: {error.strerror or error}"]) from None
 
     def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context)
+        connector = aiohttp.TCPConnector(
+            limit=connections,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ssl=context,
+            socket_factory=None if allow_private else public_socket,
+        )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     return httpx.AsyncClient(

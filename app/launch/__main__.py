@@ -15,7 +15,7 @@ from app.core.settings import ENV_FILE, Settings, settings_or_exit
 from app.domain.errors import CallslipError
 from app.launch import programs
 from app.launch.child import CannotStart, end_with_parent
-from app.launch.claims import CannotLaunch, check_port, claim_children, claim_data_dir
+from app.launch.claims import CannotLaunch, check_demo, check_port, claim_children, claim_data_dir
 from app.launch.env_file import ensure_env_file
 from app.launch.fleet import Fleet
 from app.launch.greeting import greeting, wait_until_ready
@@ -53,6 +53,7 @@ def main() -> int:
     check_workflows_or_exit(settings)
     say.named = settings.log_format != "json"
     try:
+        check_demo(settings)
         mine = claim_data_dir(settings.data_dir)
         ours = claim_children(settings.data_dir, settings.drain_timeout + timedelta(seconds=10), say)
         check_port(settings.host, settings.port)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from app.core.settings import Settings
+
 
 class CannotLaunch(Exception):
     """Why this machine cannot run the service now, in a sentence or two."""
@@ -59,6 +61,12 @@ def claim_children(data_dir: Path, patience: timedelta, say: Callable[[str, str]
             time.sleep(0.1)
         else:
             return lock
+
+
+def check_demo(settings: Settings) -> None:
+    """Says so at once when the workflow that stands in for one could not be reached."""
+    if settings.n8n_webhook_url is None and not settings.n8n_allow_private:
+        raise CannotLaunch("N8N_ALLOW_PRIVATE=false, and the demo is on this machine: set N8N_WEBHOOK_URL.")
 
 
 def check_port(host: str, port: int) -> None:

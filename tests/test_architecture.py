@@ -24,23 +24,22 @@ def methods(node: ast.ClassDef) -> set[str]:
     return {item.name for item in defined if not item.name.startswith("_")}
 
 
-def classes(folder: Path) -> Iterator[ast.ClassDef]:
-    for path in sorted(folder.glob("*.py")):
+def classes(folder: Path, file: str = "*.py") -> Iterator[ast.ClassDef]:
+    for path in sorted(folder.glob(file)):
         yield from (node for node in parsed(path).body if isinstance(node, ast.ClassDef))
 
 
-def protocols() -> dict[str, set[str]]:
-    found = (node for node in classes(ROOT / "app" / "domain") if node.name != "Protocol")
+def protocols(file: str = "*.py") -> dict[str, set[str]]:
     return {
         node.name: methods(node)
-        for node in found
+        for node in classes(ROOT / "app" / "domain", file)
         if any(isinstance(parent, ast.Name) and parent.id == "Protocol" for parent in node.bases)
     }
 
 
 def adapters() -> dict[str, list[str]]:
     """Each public class of the infrastructure that has all methods of a Protocol, with these Protocols."""
-    promised = {name: wanted for name, wanted in protocols().items() if name not in PARTS}
+    promised = {name: wanted for name, wanted in protocols("protocols.py").items() if name not in PARTS}
     found = {
         node.name: [name for name, wanted in promised.items() if wanted <= methods(node)]
         for node in classes(ROOT / "app" / "infrastructure")
@@ -66,7 +65,7 @@ def test_every_adapter_is_under_a_contract(adapter, kept):
 
 
 def test_every_protocol_has_an_adapter():
-    assert set(protocols()) - {name for kept in adapters().values() for name in kept} == PARTS
+    assert set(protocols("protocols.py")) - {name for kept in adapters().values() for name in kept} == PARTS
 
 
 @pytest.mark.parametrize(("name", "wanted"), protocols().items(), ids=protocols())

@@ -25,6 +25,7 @@ CallslipError
 │   ├── StaleAttempt             a worker reports for an attempt that is no longer its own
 │   ├── IllegalTransition        the table has no such cell
 │   ├── NotDue                   started before its time
+│   ├── SubjectFull              as many jobs as may be about its subject are under way or older
 │   └── DuplicateJob             a unique key is taken; carries the job that holds it
 ├── DeliveryTrouble              the far side did not take the job; becomes an event
 ├── ToolTrouble                  a step's outside did not answer this time; carries retry_after; the step is tried again
@@ -154,6 +155,10 @@ class IllegalTransition(Race):
 
 class NotDue(Race):
     """A queued job was started before its due time."""
+
+
+class SubjectFull(Race):
+    """A job's subject has no free place, or an older job has it first. The job stays in line."""
 
 
 class DuplicateJob(Race):

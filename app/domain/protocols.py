@@ -28,12 +28,13 @@ class JobLogStore(Protocol):
         """
         ...
 
-    async def record(self, job: Job, line: AuditEvent) -> None:
+    async def record(self, job: Job, line: AuditEvent, places: int | None = None) -> None:
         """Replaces version n-1 of the job by version n, and appends line n, in one durable transaction.
 
         Raises StaleJob when the stored version is not n-1 (the slower of two writers is told), JobNotFound when there
-        is no such job. Nothing is stored then. Where the job ends and the store was told to keep notices, one notice
-        is stored in the same transaction.
+        is no such job. With `places`, SubjectFull when so many unfinished jobs of the same workflow and subject were
+        started before or are older: however many processes try at once, no more are ever under way. Nothing is stored
+        then. Where the job ends and the store was told to keep notices, one notice is stored in the same transaction.
         """
         ...
 
@@ -70,11 +71,13 @@ class JobAgenda(Protocol):
         *,
         new_before: datetime | None,
         without: Collection[JobId] = (),
+        places: Mapping[str, int] | None = None,
     ) -> list[Job]:
         """At most `limit` queued jobs of these workflows with `due_at <= at`, the longest due first, none of `without`.
 
         Of those that were never started (attempt 0), for which a doorbell may be on its way, only the ones created
-        before `new_before`; None leaves them all out.
+        before `new_before`; None leaves them all out. Of those with a subject, only the ones that `record` would let
+        begin, with as many `places` for each subject as their workflow has (1 where nothing is said).
         """
         ...
 
@@ -134,6 +137,24 @@ class JobCounts:
     overdue: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One version of a job, and when the job ended."""
+
+    job_id: JobId
+    version: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How it stands with one outcome: its newest success and failure, and the job that is making it now."""
+
+    success: Mark | None = None
+    failure: Mark | None = None
+    unfinished: JobId | None = None
+
+
 class JobSearch(Protocol):
     """Looking at many jobs."""
 
@@ -158,6 +179,10 @@ class JobSearch(Protocol):
 
     async def versions(self, job_ids: Collection[JobId]) -> dict[JobId, int]:
         """The stored version of each of these jobs; jobs that do not exist are left out."""
+        ...
+
+    async def standing(self, dedup_key: str) -> Standing:
+        """How it stands with the outcome that this key names. The cost does not grow with the number of jobs."""
         ...
 
     async def removable(self, ended_before: datetime, limit: int) -> list[Job]:

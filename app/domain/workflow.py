@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -57,6 +58,9 @@ class Step:
     hard_limit: timedelta = timedelta(seconds=300)
 
 
+LONGEST_KEY = 400  # of a key in bytes: an index takes no more than about 2,700 on PostgreSQL
+
+
 def _nothing(_params: Mapping[str, Json]) -> str | None:
     return None
 
@@ -91,3 +95,25 @@ class Workflow:
     keep_for: timedelta | None = None
     anonymous: Anonymous = Anonymous.NOTHING
     formats: tuple[str, ...] = ()
+
+    def dedup_key(self, params: Mapping[str, Json], sha256: str | None = None) -> str | None:
+        """The key of the outcome that these accepted parameters ask for, or None where each job is one of its own.
+
+        Two different files never have the same outcome, so the file's hash is part of the key.
+        """
+        outcome = self.dedup(params)
+        if outcome is None:
+            return None
+        return _bounded(":".join([self.name, outcome, *([sha256] if sha256 else [])]))
+
+    def subject_of(self, params: Mapping[str, Json]) -> str | None:
+        """What a job with these accepted parameters is about, or None where nothing limits it."""
+        subject = self.subject(params)
+        return None if subject is None else _bounded(subject)
+
+
+def _bounded(key: str) -> str:
+    content = key.encode()
+    if len(content) <= LONGEST_KEY:
+        return key
+    return f"{content[:100].decode(errors='ignore')} {hashlib.sha256(content).hexdigest()}"

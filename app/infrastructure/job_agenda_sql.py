@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from app.domain.models import Job, JobId
+from app.infrastructure import sql_subjects
 from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_rows import SELECT_JOB, Values, job_from
 from app.infrastructure.sql_tables import AGAIN, HELD, INDEXES, NEW
@@ -45,11 +46,14 @@ class SqlJobAgenda:
         *,
         new_before: datetime | None,
         without: Collection[JobId] = (),
+        places: Mapping[str, int] | None = None,
     ) -> list[Job]:
         enough = limit + len(without)
         queries = [self._query(AGAIN, at, enough, workflows)]
         if new_before is not None:
-            queries.append(self._query(NEW, at, enough, workflows, new_before))
+            sql, values = self._query(NEW, at, enough, workflows, self._may_begin)
+            more = {"new_before": self._codec.time_in(new_before), **self._counted(places or {})}
+            queries.append((sql, values | more))
         return await self._longest_due(queries, limit, without)
 
     async def renew(self, attempts: Mapping[JobId, int], until: datetime) -> set[JobId]:
@@ -67,19 +71,19 @@ class SqlJobAgenda:
         rows = await self._database.rows("SELECT clock_timestamp()", {})
         return self._codec.time_out(rows[0][0])
 
-    def _query(
-        self, kind: str, at: datetime, limit: int, workflows: Collection[str], new_before: datetime | None = None
-    ) -> Query:
+    @property
+    def _may_begin(self) -> str:
+        return f"AND created_at < :new_before AND {sql_subjects.may_begin(self._database.engine)}"
+
+    def _counted(self, places: Mapping[str, int]) -> Values:
+        return {"places": self._database.engine.numbers(places), "most": sql_subjects.most(places)}
+
+    def _query(self, kind: str, at: datetime, limit: int, workflows: Collection[str], more: str = "") -> Query:
         values = {"at": self._codec.time_in(at), "limit": limit, "workflows": self._database.engine.many(workflows)}
         known = self._database.engine.among("workflow", "workflows")
-        created = ""
-        if new_before is not None:
-            created, values["new_before"] = "AND created_at < :new_before", self._codec.time_in(new_before)
-        where = f"{kind} AND due_at <= :at AND {known} {created}"
-        return (
-            f"{SELECT_JOB}{self._database.engine.by(INDEXES[kind])} WHERE {where} ORDER BY due_at LIMIT :limit",
-            values,
-        )
+        where = f"{kind} AND due_at <= :at AND {known} {more}"
+        index = self._database.engine.by(INDEXES[kind])
+        return f"{SELECT_JOB}{index} WHERE {where} ORDER BY due_at LIMIT :limit", values
 
     async def _longest_due(self, queries: Sequence[Query], limit: int, without: Collection[JobId] = ()) -> list[Job]:
         found = await self._database.snapshot(queries)

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.domain.errors import DuplicateJob, JobNotFound, StaleJob, StoreUnavailable
+from app.domain.errors import DuplicateJob, JobNotFound, StaleJob, StoreUnavailable, SubjectFull
 from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId
+from app.infrastructure import sql_subjects
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_rows import (
     CHANGING_COLUMNS,
@@ -141,6 +142,28 @@ class Record(_Line):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Begin(Record):
+    """A job's next version, with which it takes a place of its subject. `job` tells `places` and `most`, too."""
+
+    @property
+    def turn(self) -> int:
+        return sql_subjects.turn(self.job["workflow"], self.job["subject"])
+
+    @staticmethod
+    def apply(batch: Batch, run: Sequence[Record]) -> list[Outcome]:
+        ahead = sql_subjects.ahead(batch.engine, ":workflow", ":subject", ":job_id")
+        counts = batch.many(f"{UPDATE_JOB} AND {ahead} < :places", [begin.job for begin in run])
+        return [begin.outcome(batch, updated=bool(count)) for begin, count in zip(run, counts, strict=True)]
+
+    def outcome(self, batch: Batch, *, updated: bool) -> Outcome:
+        before = "SELECT 1 FROM job_log WHERE job_id = :job_id AND version = :version"
+        names = {"job_id": self.job["job_id"], "version": self.job["version"] - 1}
+        if not updated and batch.rows(before, names):
+            return SubjectFull("other jobs about the same are under way or older")
+        return Record.outcome(self, batch, updated=updated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Erase(Record):
     """A job's next version, with which everything personal goes."""
 
@@ -171,10 +194,11 @@ class SqlJobLogStore:
         )
         await self._database.write(change)
 
-    async def record(self, job: Job, line: AuditEvent) -> None:
-        change = Record(
+    async def record(self, job: Job, line: AuditEvent, places: int | None = None) -> None:
+        kind, more = (Record, {}) if places is None else (Begin, {"places": places, "most": places})
+        change = kind(
             job_id=job.job_id,
-            job=job_values(job, self._codec),
+            job=job_values(job, self._codec) | more,
             line=line_values(line, self._codec),
             detail=self._detail(line),
             notice=self._notice(line),

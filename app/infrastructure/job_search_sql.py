@@ -6,14 +6,25 @@ import base64
 import binascii
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import cached_property
 from uuid import UUID
 
 from app.domain.errors import FieldProblem, Invalid
 from app.domain.models import Job, JobId, JobStatus
-from app.domain.protocols import JobCounts, JobPage
+from app.domain.protocols import JobCounts, JobPage, Mark, Standing
 from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_rows import SELECT_JOB, Row, Values, job_from
-from app.infrastructure.sql_tables import AGAIN, HELD, INDEXES, NEW, REMOVABLE, UNFINISHED
+from app.infrastructure.sql_tables import (
+    AGAIN,
+    BY_KEY,
+    BY_OUTCOME,
+    HELD,
+    INDEXES,
+    NEW,
+    OUTCOME,
+    REMOVABLE,
+    UNFINISHED,
+)
 
 BY_WORKFLOW = "SELECT workflow, status, count(*) FROM job_log GROUP BY workflow, status"
 OVERDUE = (
@@ -75,6 +86,36 @@ class SqlJobSearch:
         sql = f"SELECT job_id, version FROM job_log WHERE {known}"  # noqa: S608 - our own condition
         rows = await self._database.rows(sql, {"ids": ids}, quick=True)
         return {JobId(self._codec.id_out(job_id)): version for job_id, version in rows}
+
+    async def standing(self, dedup_key: str) -> Standing:
+        rows = await self._database.rows(self._standing, {"key": dedup_key}, quick=True)
+        found = {status: (JobId(self._codec.id_out(job_id)), version, at) for status, job_id, version, at in rows}
+
+        def mark(status: str) -> Mark | None:
+            job_id, version, at = found.get(status, (None, 0, None))
+            return None if job_id is None else Mark(job_id=job_id, version=version, at=self._codec.time_out(at))
+
+        unfinished = found.get("unfinished")
+        return Standing(
+            success=mark("success"), failure=mark("failure"), unfinished=unfinished[0] if unfinished else None
+        )
+
+    @cached_property
+    def _standing(self) -> str:
+        by = self._database.engine.by
+
+        def newest(status: str) -> str:
+            return (
+                f"SELECT * FROM (SELECT '{status}' AS status, job_id, version, completed_at"  # noqa: S608 - our own names
+                f" FROM job_log{by(BY_OUTCOME)} WHERE {OUTCOME} AND dedup_key = :key AND status = '{status}'"
+                f" ORDER BY completed_at DESC LIMIT 1) AS {status}"
+            )
+
+        unfinished = (
+            "SELECT 'unfinished' AS status, job_id, version, completed_at"  # noqa: S608 - as above
+            f" FROM job_log{by(BY_KEY)} WHERE dedup_key = :key AND {UNFINISHED}"
+        )
+        return " UNION ALL ".join([newest("success"), newest("failure"), unfinished])
 
     async def removable(self, ended_before: datetime, limit: int) -> list[Job]:
         sql = f"{SELECT_JOB} WHERE {REMOVABLE} AND completed_at < :ended_before ORDER BY completed_at LIMIT :limit"

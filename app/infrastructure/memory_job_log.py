@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, StaleJob
+from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, StaleJob, SubjectFull
 from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus
-from app.domain.protocols import JobCounts, JobPage, Notice
+from app.domain.protocols import JobCounts, JobPage, Mark, Notice, Standing
 
 
 def local_time() -> datetime:
@@ -40,15 +40,23 @@ class MemoryJobLogStore:
 
     async def add(self, job: Job, line: AuditEvent) -> None:
         with self._memory.lock:
-            for held in self._memory.jobs.values():
-                words = _clash(held, job)
-                if words:
-                    raise DuplicateJob(words, held.job_id)
+            clashes = [(*clash, held.job_id) for held in self._memory.jobs.values() if (clash := _clash(held, job))]
+            if clashes:
+                _, words, holder = min(clashes)
+                raise DuplicateJob(words, holder)
             self._memory.jobs[job.job_id] = _in_thousandths(job)
             self._memory.lines[job.job_id] = [line]
 
-    async def record(self, job: Job, line: AuditEvent) -> None:
+    async def record(self, job: Job, line: AuditEvent, places: int | None = None) -> None:
         with self._memory.lock:
+            stored = self._memory.jobs.get(job.job_id)
+            if (
+                places is not None
+                and stored
+                and stored.version == job.version - 1
+                and not _room(self._memory, job, places)
+            ):
+                raise SubjectFull("other jobs about the same are under way or older")
             self._replace(_in_thousandths(job), line)
             if self._keep_notices and line.after.ended and line.type != Noted.__name__:
                 notice = Notice(job_id=job.job_id, version=line.version, due_at=line.at, tries=0)
@@ -90,17 +98,25 @@ class MemoryJobLogStore:
             yield one, *found
 
 
-def _clash(held: Job, job: Job) -> str | None:
+def _room(memory: MemoryJobs, job: Job, places: int) -> bool:
+    """Whether fewer jobs than that of its workflow and subject were started before or are older."""
+    line = [one for one in memory.jobs.values() if (one.workflow, one.subject) == (job.workflow, job.subject)]
+    ahead = [one for one in line if one.job_id != job.job_id and not one.status.ended]
+    return sum(one.attempt > 0 or one.job_id < job.job_id for one in ahead) < places
+
+
+def _clash(held: Job, job: Job) -> tuple[int, str] | None:
+    """What the one holds that the other wants, and its place in the order in which it is told."""
     if held.job_id == job.job_id:
-        return "this id is taken"
+        return 0, "this id is taken"
     if job.idempotency_key and (held.client, held.idempotency_key) == (job.client, job.idempotency_key):
-        return "the idempotency key is taken"
+        return 1, "the idempotency key is taken"
     if held.status.ended:
         return None
     if job.dedup_key and held.dedup_key == job.dedup_key:
-        return "an unfinished job does the same"
+        return 2, "an unfinished job does the same"
     if job.retry_of and held.retry_of == job.retry_of:
-        return "an unfinished job is a retry of the same"
+        return 3, "an unfinished job is a retry of the same"
     return None
 
 
@@ -145,11 +161,16 @@ class MemoryJobAgenda:
         *,
         new_before: datetime | None,
         without: Collection[JobId] = (),
+        places: Mapping[str, int] | None = None,
     ) -> list[Job]:
         def wanted(job: Job) -> bool:
             if job.status is not JobStatus.QUEUED or job.workflow not in workflows or job.job_id in without:
                 return False
-            return job.attempt > 0 or (new_before is not None and job.created_at < new_before)
+            if job.attempt > 0:
+                return True
+            if new_before is None or job.created_at >= new_before:
+                return False
+            return job.subject is None or _room(self._memory, job, (places or {}).get(job.workflow, 1))
 
         return self._longest_due(at, limit, wanted)
 
@@ -212,6 +233,17 @@ class MemoryJobSearch:
     async def versions(self, job_ids: Collection[JobId]) -> dict[JobId, int]:
         wanted = set(job_ids)
         return {job.job_id: job.version for job in self._jobs() if job.job_id in wanted}
+
+    async def standing(self, dedup_key: str) -> Standing:
+        jobs = [job for job in self._jobs() if job.dedup_key == dedup_key]
+
+        def newest(status: JobStatus) -> Mark | None:
+            ended = [(job.completed_at, job) for job in jobs if job.status is status and job.completed_at]
+            at, job = max(ended, key=lambda one: one[0], default=(None, None))
+            return Mark(job_id=job.job_id, version=job.version, at=at) if job and at else None
+
+        unfinished = next((job.job_id for job in jobs if not job.status.ended), None)
+        return Standing(success=newest(JobStatus.SUCCESS), failure=newest(JobStatus.FAILURE), unfinished=unfinished)
 
     async def removable(self, ended_before: datetime, limit: int) -> list[Job]:
         ended = sorted(

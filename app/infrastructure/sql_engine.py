@@ -55,6 +55,16 @@ class Engine:
             return f"{column} IN (SELECT value FROM json_each(:{parameter}))"  # noqa: S608 - names from the code
         return f"{column} = ANY(:{parameter})"
 
+    def number_in(self, parameter: str, key: str) -> str:
+        """SQL for the number that a mapping, which `numbers` made a parameter of, has for a key; NULL where none."""
+        if self.name == "sqlite":
+            return f"(SELECT value FROM json_each(:{parameter}) AS found WHERE found.key = {key})"  # noqa: S608 - as above
+        return f"CAST(CAST(:{parameter} AS jsonb) ->> {key} AS bigint)"
+
+    def numbers(self, values: Mapping[str, int]) -> Any:
+        """A mapping as a parameter for `number_in`."""
+        return json.dumps(dict(values))
+
     def by(self, index: str) -> str:
         """Names the index that a query must use. SQLite keeps no statistics here, and guesses; PostgreSQL knows."""
         return f" INDEXED BY {index}" if self.name == "sqlite" else ""

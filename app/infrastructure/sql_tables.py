@@ -22,6 +22,9 @@ HELD = "status IN ('processing', 'waiting')"
 NEW = "status = 'queued' AND attempt = 0"
 AGAIN = "status = 'queued' AND attempt > 0"
 INDEXES = {HELD: "ix_job_log_held", NEW: "ix_job_log_new", AGAIN: "ix_job_log_again"}  # each by due_at
+IN_LINE = "subject IS NOT NULL AND due_at IS NOT NULL"
+OUTCOME = "dedup_key IS NOT NULL AND completed_at IS NOT NULL"
+BY_SUBJECT, BY_OUTCOME, BY_KEY = "ix_job_log_subject", "ix_job_log_outcome", "uq_job_log_dedup"
 REMOVABLE = "completed_at IS NOT NULL AND size IS NOT NULL AND file_removed_at IS NULL"
 
 
@@ -105,10 +108,12 @@ class JobLog(Table, table=True):
         ),
         sa.CheckConstraint("(due_at IS NULL) = (status IN ('success', 'failure', 'cancelled'))", name="due_at"),
         _index("uq_job_log_idempotency", "client", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True),
-        _index("uq_job_log_dedup", "dedup_key", where=f"dedup_key IS NOT NULL AND {UNFINISHED}", unique=True),
+        _index(BY_KEY, "dedup_key", where=f"dedup_key IS NOT NULL AND {UNFINISHED}", unique=True),
         _index("uq_job_log_retry", "retry_of", where=f"retry_of IS NOT NULL AND {UNFINISHED}", unique=True),
         *(_index(name, "due_at", where=condition) for condition, name in INDEXES.items()),
         _index("ix_job_log_client", "client", where=UNFINISHED),
+        _index(BY_SUBJECT, "workflow", "subject", "job_id", where=IN_LINE),
+        _index(BY_OUTCOME, "dedup_key", "status", "completed_at", where=OUTCOME),
         _index("ix_job_log_removable", "completed_at", where=REMOVABLE),
         _index("ix_job_log_status", "status", "job_id"),
         _index("ix_job_log_workflow", "workflow", "job_id"),

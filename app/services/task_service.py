@@ -26,6 +26,7 @@ from app.domain.errors import (
     OverQuota,
     Race,
     StaleJob,
+    SubjectFull,
     Unavailable,
 )
 from app.domain.lifecycle import Cancelled, Delivered, Event, Noted, NoteKind, Periods, Started, TroubleKind
@@ -47,10 +48,12 @@ INQUIRIES = 4  # questions to far sides, and requests to stop, that one process 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """The job that answers a submission; `replayed` when it was there already."""
+    """The job that answers a submission; `replayed` when this very submission had made it before, `joined` when it was
+    begun for somebody else who wants the same."""
 
     job: Job
-    replayed: bool
+    replayed: bool = False
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +92,8 @@ class TaskService:
     ) -> Submitted:
         """Makes a durable job of what is handed in. When this returns, the job survives whatever dies next.
 
-        The parameter `workflow` chooses the workflow. Raises Malformed, TooLarge, UnsupportedMediaType, Invalid,
+        Whoever asks for what an unfinished job is making joins that job; the same submission again (by its key) is
+        answered with its own. The parameter `workflow` chooses the workflow. Raises Malformed, TooLarge, UnsupportedMediaType, Invalid,
         IdempotencyKeyReused, OverQuota, DiskFull, StoreUnavailable; nothing is kept then.
         """
         await self._admit(client)
@@ -102,6 +106,8 @@ class TaskService:
             workflow=workflow.name,
             file=intake.file,
             params=intake.params,
+            subject=workflow.subject_of(intake.params),
+            dedup_key=workflow.dedup_key(intake.params, intake.file.sha256 if intake.file else None),
             idempotency_key=idempotency_key,
             fingerprint=_fingerprint(workflow.name, intake),
             created_at=now,
@@ -111,7 +117,8 @@ class TaskService:
         return await self._add(draft)
 
     async def retry(self, client: str, job_id: JobId) -> Submitted:
-        """A new job with the same file and parameters; while an earlier retry is unfinished, that one.
+        """A new job with the same file and parameters; while an earlier retry is unfinished, that one, and while
+        somebody else's job is making the same, that one.
 
         Raises JobNotFound, JobNotRetryable, FileGone, OverQuota, StoreUnavailable.
         """
@@ -129,6 +136,7 @@ class TaskService:
             file=old.file,
             params=old.params,
             subject=old.subject,
+            dedup_key=old.dedup_key,
             created_at=now,
             due_at=now,
             retry_of=job_id,
@@ -153,15 +161,17 @@ class TaskService:
             await self._ports.files.remove(draft.job_id)
             raise  # any other failure leaves the outcome open: the file stays until the sweep finds that no row names it
         self._ports.queue.ring(job.job_id)
-        return Submitted(job=job, replayed=False)
+        return Submitted(job=job)
 
     async def _instead(self, draft: Job, holder: JobId) -> Submitted:
         job = await self._log.get(holder)
-        same_key = draft.idempotency_key is not None and job.idempotency_key == draft.idempotency_key
+        key = draft.idempotency_key
+        same_key = key is not None and (job.client, job.idempotency_key) == (draft.client, key)
         if same_key and job.fingerprint != draft.fingerprint:
             message = "this key was used for a job with other content"
             raise IdempotencyKeyReused(message, [FieldProblem("Idempotency-Key", message)])
-        return Submitted(job=job, replayed=True)
+        replayed = same_key or (draft.retry_of is not None and job.retry_of == draft.retry_of)
+        return Submitted(job=job, replayed=replayed, joined=not replayed)
 
     async def run(self, job_id: JobId) -> str:
         """Runs a job that a doorbell or the sweep named, if it is still to be run; says in a word how that went.
@@ -178,6 +188,8 @@ class TaskService:
                     return await self._attempt(job, hold)
         except NoRoom:
             return "left for later"
+        except SubjectFull:
+            return "in line behind others"
         except Race:
             return "taken"
 
@@ -238,9 +250,15 @@ class TaskService:
 
     async def _record(self, job: Job, event: Event) -> Job:
         changed, line = lifecycle.advance(job, event, self._clock())
-        await self._log.record(changed, line)
+        await self._log.record(changed, line, self._places(job) if isinstance(event, Started) else None)
         self._ports.feed.tell(job.job_id)
         return changed
+
+    def _places(self, job: Job) -> int | None:
+        """How many of the workflow's jobs may be about this one's subject; None where that is nothing to be asked: a
+        job that was started before has its place."""
+        workflow = self._ports.workflows.get(job.workflow)
+        return workflow.subject_limit if workflow and job.subject is not None and job.attempt == 0 else None
 
     async def callback(self, job_id: JobId, callback: Callback) -> Answer:
         """Applies what the workflow reports. Authentic and well-formed is presumed; late, repeated or contradicting
@@ -307,8 +325,9 @@ class TaskService:
         await asyncio.gather(*map(self._settle, due))
         if free <= 0:
             return []
+        places = {name: workflow.subject_limit for name, workflow in self._ports.workflows.items()}
         agenda = self._ports.agenda
-        ready = await agenda.startable(now, free, known, new_before=new_before, without=without)
+        ready = await agenda.startable(now, free, known, new_before=new_before, without=without, places=places)
         return [job.job_id for job in ready]
 
     async def _settle(self, job: Job) -> None:

@@ -106,7 +106,7 @@ async def hand_in(request: Request, services: Ours, session: Operator) -> Respon
 
 
 def _count(submitted: Submitted) -> None:
-    if submitted.job.file and not submitted.replayed:
+    if submitted.job.file and not (submitted.replayed or submitted.joined):
         UPLOADED.inc(submitted.job.file.size)
 
 

@@ -242,6 +242,7 @@ async def test_what_is_asked_every_second_or_by_every_reader_is_found_by_an_inde
     await search.page(status=JobStatus.QUEUED)
     await search.page(workflow="n8n_notion", status=JobStatus.FAILURE)
     await search.removable(AT, 10)
+    await search.standing("report:tides")
     for query, values in asked.queries:
         explain = "EXPLAIN QUERY PLAN " if database.engine.name == "sqlite" else "EXPLAIN "
         plan = str(await database.rows(explain + query, values))

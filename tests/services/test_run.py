@@ -128,10 +128,10 @@ async def test_an_outcome_is_kept_until_the_database_takes_it(bench: Bench) -> N
     job_id = await bench.job()
     record, failures = bench.log.record, [StoreUnavailable("away")] * 2
 
-    async def flaky(job: Job, line: AuditEvent) -> None:
+    async def flaky(job: Job, line: AuditEvent, places: int | None = None) -> None:
         if line.type == "Delivered" and failures:
             raise failures.pop()
-        await record(job, line)
+        await record(job, line, places)
 
     bench.log.record = flaky  # type: ignore[method-assign]
     assert await bench.tasks.run(job_id) == "Delivered"
@@ -142,10 +142,10 @@ async def test_the_slower_of_two_writers_reads_again(bench: Bench) -> None:
     job_id = await bench.job()
     record, stale = bench.log.record, [StaleJob("x")] * 3
 
-    async def contended(job: Job, line: AuditEvent) -> None:
+    async def contended(job: Job, line: AuditEvent, places: int | None = None) -> None:
         if stale:
             raise stale.pop()
-        await record(job, line)
+        await record(job, line, places)
 
     bench.log.record = contended  # type: ignore[method-assign]
     await bench.tasks.run(job_id)

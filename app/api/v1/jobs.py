@@ -24,7 +24,7 @@ def created(services: Services, submitted: Submitted) -> Response:
     headers = {"Location": views.job_path(submitted.job)}
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return schemas.json_response(views.job_created(services, submitted.job), 202, headers)
+    return schemas.json_response(views.job_created(services, submitted.job, joined=submitted.joined), 202, headers)
 
 
 @router.post("", status_code=202, response_model=schemas.JobCreationResponse, openapi_extra=SUBMISSION)

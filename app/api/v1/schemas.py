@@ -46,6 +46,8 @@ class JobCreationResponse(BaseModel):
     created_at: Time
     file: FileUploadInfo | None
     links: Links
+    joined: Annotated[bool, Field(exclude_if=lambda joined: not joined)] = False
+    """True, and only then told, when the job was begun for somebody else who wants the same."""
 
 
 class ProgressInfo(BaseModel):

@@ -74,7 +74,7 @@ async def submission_parts(request: Request, services: Services) -> AsyncIterato
 
 def count_upload(submitted: Submitted) -> None:
     """Counts the bytes of a submission that was kept."""
-    if submitted.job.file and not submitted.replayed:
+    if submitted.job.file and not (submitted.replayed or submitted.joined):
         UPLOADED.inc(submitted.job.file.size)
 
 

@@ -48,7 +48,7 @@ def links(services: Services, job: Job) -> schemas.Links:
     )
 
 
-def job_created(services: Services, job: Job) -> schemas.JobCreationResponse:
+def job_created(services: Services, job: Job, *, joined: bool = False) -> schemas.JobCreationResponse:
     """The answer to a submission."""
     return schemas.JobCreationResponse(
         job_id=job.job_id,
@@ -57,6 +57,7 @@ def job_created(services: Services, job: Job) -> schemas.JobCreationResponse:
         created_at=job.created_at,
         file=_file(job.file),
         links=links(services, job),
+        joined=joined,
     )
 
 

@@ -100,7 +100,7 @@ async def test_of_all_that_begin_at_once_only_as_many_as_there_are_places_do(sto
 
 async def test_startable_gives_the_oldest_of_a_subject_and_never_one_whose_subject_is_full(stores: Stores) -> None:
     first, second, third = await line_of(stores, 3)
-    (other,) = await line_of(stores, 1, subject="bob")
+    other = await stores.added(subject="bob", created_at=AT + SECOND / 2)
     assert await startable(stores) == [first.job_id, other.job_id]
     assert await startable(stores, n8n_notion=2) == [first.job_id, other.job_id, second.job_id]
     started = await begun(stores, first)

@@ -76,6 +76,15 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How much longer it may take, in seconds: four of five like this one needed between `low` and `high` more."""
+
+    low_seconds: float
+    high_seconds: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobCreationResponse:
     """The ticket. `replayed` when the idempotency key had made this job before."""
 
@@ -114,6 +123,7 @@ class JobInfo:
     trouble: Trouble | None
     execution_id: str | None
     retry_of: str | None
+    estimate: Estimate | None
     links: Links
     raw: Raw = field(repr=False, compare=False)
 
@@ -200,6 +210,7 @@ def created(raw: Raw, *, replayed: bool) -> JobCreationResponse:
 def job(raw: Raw) -> JobInfo:
     """A job."""
     progress, error, trouble = raw.get("progress") or {}, raw.get("error"), raw.get("trouble")
+    left = raw.get("estimate")
     return JobInfo(
         job_id=str(raw["job_id"]),
         workflow=raw["workflow"],
@@ -222,6 +233,7 @@ def job(raw: Raw) -> JobInfo:
         trouble=Trouble(kind=trouble["kind"], since=_at(trouble["since"]), count=trouble["count"]) if trouble else None,
         execution_id=raw.get("execution_id"),
         retry_of=raw.get("retry_of"),
+        estimate=Estimate(**{key: left[key] for key in ("low_seconds", "high_seconds", "runs")}) if left else None,
         links=_links(raw["links"]),
         raw=raw,
     )

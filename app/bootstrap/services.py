@@ -26,6 +26,7 @@ from app.infrastructure.http_client import build_client
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.job_search_sql import SqlJobSearch
+from app.infrastructure.job_statistics_sql import SqlJobStatistics
 from app.infrastructure.notice_box_sql import SqlNoticeBox
 from app.infrastructure.notifier_webhook import WebhookNotifier
 from app.infrastructure.queue_rq import RqJobQueue
@@ -36,6 +37,7 @@ from app.infrastructure.webhook_target import WebhookTarget
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from app.services import Services, UploadLimits
 from app.services.clock import DatabaseClock
+from app.services.estimates import Estimates
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
 from app.services.notices import NoticeService
@@ -108,6 +110,7 @@ class _Builder:
         self.clock = DatabaseClock()
         self.log = SqlJobLogStore(database, keep_notices=settings.notify_url is not None)
         self.agenda, self.search = SqlJobAgenda(database), SqlJobSearch(database)
+        self.statistics = SqlJobStatistics(database)
         self.periods = periods_of(settings)
         self.capabilities = Capabilities(_keys(settings.secret_key))
         self.files = LocalFileStore(settings.data_dir / "files", settings.min_free_disk)
@@ -157,6 +160,8 @@ class _Builder:
             log=self.log,
             agenda=self.agenda,
             search=self.search,
+            statistics=self.statistics,
+            estimates=Estimates(self.statistics, self.clock),
             queue=queue,
             feed=feed,
             files=self.files,

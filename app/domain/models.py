@@ -168,3 +168,8 @@ def new_job_id(at: datetime) -> JobId:
 def created_at(job_id: JobId) -> datetime:
     """The time inside a version 7 id, to the millisecond."""
     return datetime.fromtimestamp((job_id.int >> 80) / 1000, UTC)
+
+
+def first_id(at: datetime) -> JobId:
+    """The smallest id that a job made at `at` or later can have, to the millisecond: ids are a clock of their own."""
+    return JobId(UUID(int=(int(at.timestamp() * 1000) & (1 << 48) - 1) << 80))

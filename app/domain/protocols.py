@@ -155,6 +155,20 @@ class Standing:
     unfinished: JobId | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """From `since` up to, not including, `before`; None leaves an end open."""
+
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+ANY_TIME = Between()
+
+# How many jobs `JobSearch.page` looks through for a text before it gives back what it has.
+LOOKED_THROUGH = 5_000
+
+
 class JobSearch(Protocol):
     """Looking at many jobs."""
 
@@ -163,10 +177,17 @@ class JobSearch(Protocol):
         *,
         status: JobStatus | None = None,
         workflow: str | None = None,
+        text: str = "",
+        handed_in: Between = ANY_TIME,
         limit: int = 50,
         cursor: str | None = None,
     ) -> JobPage:
-        """Newest first by id; the cost does not grow with depth. Raises Invalid for a cursor that is not ours."""
+        """Newest first by id; the cost does not grow with depth. Raises Invalid for a cursor that is not ours.
+
+        `text` is looked for in the file's name, the subject, the words of result and error, and the execution id,
+        letters A to Z in either case: in at most LOOKED_THROUGH jobs a page, so that a page may hold few jobs or none
+        and still name a next one. Jobs whose id begins so are found wherever they are, and then nothing else is.
+        """
         ...
 
     async def counts(self, overdue_before: Mapping[str, datetime]) -> JobCounts:
@@ -187,6 +208,27 @@ class JobSearch(Protocol):
 
     async def removable(self, ended_before: datetime, limit: int) -> list[Job]:
         """Jobs that ended before this time and still have their file, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourOfJobs:
+    """The jobs that were handed in within one hour: how many there are by status, and how long some successes took."""
+
+    at: datetime
+    by_status: Mapping[JobStatus, int]
+    durations: Sequence[timedelta]
+
+
+class JobStatistics(Protocol):
+    """Figures about many jobs, cheap however many there are."""
+
+    async def durations(self, workflow: str, limit: int) -> list[timedelta]:
+        """From handing in to the result: the newest `limit` successes of this workflow, the newest first."""
+        ...
+
+    async def hours(self, since: datetime, count: int, sample: int) -> list[HourOfJobs]:
+        """`count` hours from `since` on, in order, empty ones too; of each the durations of its newest `sample` successes."""
         ...
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 from app.domain.errors import FieldProblem, Invalid
-from app.domain.models import Job, JobId, JobStatus
-from app.domain.protocols import JobCounts, JobPage, Mark, Standing
+from app.domain.models import Job, JobId, JobStatus, first_id
+from app.domain.protocols import ANY_TIME, LOOKED_THROUGH, Between, JobCounts, JobPage, Mark, Standing
 from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_rows import SELECT_JOB, Row, Values, job_from
 from app.infrastructure.sql_tables import (
@@ -30,6 +32,8 @@ BY_WORKFLOW = "SELECT workflow, status, count(*) FROM job_log GROUP BY workflow,
 OVERDUE = (
     "SELECT count(*) FROM job_log WHERE workflow = :workflow AND status = 'waiting' AND delivered_at <= :delivered_at"
 )
+SEARCHED = ("filename", "subject", "execution_id", "result_message", "error_detail")
+_ID_BEGINNING = re.compile(r"[0-9a-f-]{4,36}")
 
 
 class SqlJobSearch:
@@ -42,25 +46,63 @@ class SqlJobSearch:
         *,
         status: JobStatus | None = None,
         workflow: str | None = None,
+        text: str = "",
+        handed_in: Between = ANY_TIME,
         limit: int = 50,
         cursor: str | None = None,
     ) -> JobPage:
-        values: Values = {"limit": limit + 1}
-        conditions = []
-        if status is not None:
-            conditions.append("status = :status")
-            values["status"] = status.value
-        if workflow is not None:
-            conditions.append("workflow = :workflow")
-            values["workflow"] = workflow
-        if cursor is not None:
-            conditions.append("job_id < :before")
-            values["before"] = self._codec.id_in(_read_cursor(cursor))
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        sql = f"{SELECT_JOB}{where} ORDER BY job_id DESC LIMIT :limit"
-        rows = await self._database.rows(sql, values, quick=True)
+        conditions, values = self._conditions(status, workflow, handed_in, cursor)
+        if not text:
+            return self._page(await self._newest(conditions, values, limit), limit)
+        begins = _id_range(text)
+        if begins is not None:
+            values |= {"first": self._codec.id_in(begins[0]), "last": self._codec.id_in(begins[1])}
+            named = await self._newest([*conditions, "job_id BETWEEN :first AND :last"], values, limit)
+            if named:
+                return self._page(named, limit)
+        return await self._with_text(text, conditions, values, limit)
+
+    async def _newest(self, conditions: list[str], values: Values, limit: int) -> list[Row]:
+        sql = f"{SELECT_JOB}{_where(conditions)} ORDER BY job_id DESC LIMIT :limit"
+        return await self._database.rows(sql, values | {"limit": limit + 1}, quick=True)
+
+    async def _with_text(self, text: str, conditions: list[str], values: Values, limit: int) -> JobPage:
+        like = self._database.engine.like
+        found = " OR ".join(f"{column} {like} :text ESCAPE '!'" for column in SEARCHED)
+        looked = (
+            f"SELECT job_id, {', '.join(SEARCHED)} FROM job_log{_where(conditions)} ORDER BY job_id DESC LIMIT :most"  # noqa: S608 - our own names
+        )
+        ids = f"SELECT job_id FROM ({looked}) AS looked WHERE {found} ORDER BY job_id DESC LIMIT :limit"  # noqa: S608 - our own names
+        last = f"SELECT job_id FROM job_log{_where(conditions)} ORDER BY job_id DESC LIMIT 2 OFFSET :most - 1"  # noqa: S608 - our own names
+        values |= {"text": f"%{_plainly(text)}%", "most": LOOKED_THROUGH, "limit": limit + 1}
+        jobs, last_looked = await self._database.snapshot(
+            [(f"{SELECT_JOB} WHERE job_id IN ({ids}) ORDER BY job_id DESC", values), (last, values)]
+        )
+        page = self._page(jobs, limit)
+        if page.next is None and len(last_looked) > 1:
+            return JobPage(jobs=page.jobs, next=_cursor(JobId(self._codec.id_out(last_looked[0][0]))))
+        return page
+
+    def _page(self, rows: list[Row], limit: int) -> JobPage:
         jobs = [job_from(row, self._codec) for row in rows[:limit]]
         return JobPage(jobs=jobs, next=_cursor(jobs[-1].job_id) if len(rows) > limit else None)
+
+    def _conditions(
+        self, status: JobStatus | None, workflow: str | None, handed_in: Between, cursor: str | None
+    ) -> tuple[list[str], Values]:
+        id_in = self._codec.id_in
+        bounds: dict[str, tuple[str, Any]] = {}
+        if status is not None:
+            bounds["status"] = "status = :status", status.value
+        if workflow is not None:
+            bounds["workflow"] = "workflow = :workflow", workflow
+        if handed_in.since is not None:
+            bounds["since"] = "job_id >= :since", id_in(first_id(handed_in.since))
+        if handed_in.before is not None:
+            bounds["until"] = "job_id < :until", id_in(first_id(handed_in.before))
+        if cursor is not None:
+            bounds["before"] = "job_id < :before", id_in(_read_cursor(cursor))
+        return [sql for sql, _ in bounds.values()], {name: value for name, (_, value) in bounds.items()}
 
     async def counts(self, overdue_before: Mapping[str, datetime]) -> JobCounts:
         queries: list[Query] = [(BY_WORKFLOW, {}), *map(self._longest_due, (NEW, AGAIN, HELD))]
@@ -128,6 +170,30 @@ class SqlJobSearch:
 
     def _first(self, rows: list[Row]) -> datetime | None:
         return min((self._codec.time_out(value) for (value,) in rows), default=None)
+
+
+def _where(conditions: list[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _plainly(text: str) -> str:
+    """The text without a meaning of its own in a LIKE."""
+    for character in "!%_":
+        text = text.replace(character, f"!{character}")
+    return text.replace("\x00", "")
+
+
+def _id_range(text: str) -> tuple[UUID, UUID] | None:
+    """The first and the last id that begins so; None where none can."""
+    begun = text.lower()
+    if not _ID_BEGINNING.fullmatch(begun) or begun != _as_id(begun.replace("-", ""))[: len(begun)]:
+        return None
+    digits = begun.replace("-", "")
+    return UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))
+
+
+def _as_id(digits: str) -> str:
+    return str(UUID(digits.ljust(32, "0")))
 
 
 def _cursor(job_id: JobId) -> str:

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, StaleJob, SubjectFull
 from app.domain.lifecycle import Noted
-from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus
-from app.domain.protocols import JobCounts, JobPage, Mark, Notice, Standing
+from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus, first_id
+from app.domain.protocols import ANY_TIME, LOOKED_THROUGH, Between, JobCounts, JobPage, Mark, Notice, Standing
 
 
 def local_time() -> datetime:
@@ -203,6 +203,8 @@ class MemoryJobSearch:
         *,
         status: JobStatus | None = None,
         workflow: str | None = None,
+        text: str = "",
+        handed_in: Between = ANY_TIME,
         limit: int = 50,
         cursor: str | None = None,
     ) -> JobPage:
@@ -213,7 +215,15 @@ class MemoryJobSearch:
             if (before is None or job.job_id < before)
             and status in (None, job.status)
             and workflow in (None, job.workflow)
+            and _is_between(job, handed_in)
         ]
+        named = [job for job in jobs if text and str(job.job_id).startswith(text.lower())]
+        if text and not named:
+            looked, left = jobs[:LOOKED_THROUGH], jobs[LOOKED_THROUGH:]
+            jobs = [job for job in looked if text.lower() in _searched(job)]
+            if left and len(jobs) <= limit:
+                return JobPage(jobs=jobs, next=_cursor(looked[-1].job_id))
+        jobs = named or jobs
         more = len(jobs) > limit
         return JobPage(jobs=jobs[:limit], next=_cursor(jobs[limit - 1].job_id) if more else None)
 
@@ -256,6 +266,22 @@ class MemoryJobSearch:
     def _jobs(self) -> list[Job]:
         with self._memory.lock:
             return list(self._memory.jobs.values())
+
+
+def _is_between(job: Job, times: Between) -> bool:
+    since, before = times.since, times.before
+    return (since is None or job.job_id >= first_id(since)) and (before is None or job.job_id < first_id(before))
+
+
+def _searched(job: Job) -> str:
+    words = (
+        job.file.filename if job.file else None,
+        job.subject,
+        job.execution_id,
+        job.result.message,
+        job.error.detail if job.error else None,
+    )
+    return "\n".join(filter(None, words)).lower()
 
 
 def _is_overdue(job: Job, before: datetime | None) -> bool:

@@ -34,6 +34,7 @@ class Engine:
     codec: Codec
     begin: str
     snapshot: str
+    like: str  # compares texts without regard to case, at least for A to Z
     connect_options: Mapping[str, Any]
     settle: Callable[[Any], None]  # what a new connection needs
     reads_never_wait: bool  # SQLite in WAL mode: neither for writers nor for a network
@@ -127,6 +128,7 @@ def _postgresql(url: sa.URL) -> Engine:
         codec=POSTGRESQL_CODEC,
         begin="BEGIN",
         snapshot="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        like="ILIKE",
         connect_options={"autocommit": True},
         settle=lambda _connection: None,
         reads_never_wait=False,
@@ -153,6 +155,7 @@ def _sqlite(url: sa.URL, synchronous: str) -> Engine:
         codec=SQLITE_CODEC,
         begin="BEGIN IMMEDIATE",
         snapshot="BEGIN",
+        like="LIKE",
         connect_options={"check_same_thread": False},  # the last to use them is the thread that closes
         settle=settle,
         reads_never_wait=sound,

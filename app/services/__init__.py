@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from app.domain.protocols import FileStore, JobAgenda, JobFeed, JobLogStore, JobQueue, JobSearch
+from app.domain.protocols import FileStore, JobAgenda, JobFeed, JobLogStore, JobQueue, JobSearch, JobStatistics
 from app.domain.signing import Capabilities
 from app.domain.workflow import Workflow
 from app.services.clock import DatabaseClock
+from app.services.estimates import Estimates
 from app.services.housekeeping import Housekeeping
 from app.services.notices import NoticeService
 from app.services.task_service import TaskService
@@ -43,6 +44,8 @@ class Services:
     log: JobLogStore
     agenda: JobAgenda
     search: JobSearch
+    statistics: JobStatistics
+    estimates: Estimates
     queue: JobQueue
     feed: JobFeed
     files: FileStore

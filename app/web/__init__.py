@@ -8,14 +8,13 @@ from app.web import audit_page, hand_in, login, ops, rendering, ticket
 from app.web.failures import install_failures
 from app.web.fragments import Fragments
 from app.web.hand_in import ReadParts
-from app.web.time_left import Durations
 
 
 def install(app: FastAPI, *, read_parts: ReadParts) -> None:
     """Adds every page. To be called once, after the API has installed its problems; `read_parts` is the API's way of
     reading a form as it streams in."""
     app.state.read_parts = read_parts
-    app.state.durations, app.state.fragments = Durations(), Fragments()
+    app.state.fragments = Fragments()
     for part in (rendering.static, login.router, hand_in.router, ticket.router, ops.router, audit_page.router):
         app.include_router(part)
     install_failures(app)

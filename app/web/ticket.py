@@ -9,12 +9,11 @@ from starlette.responses import Response
 
 from app.domain.models import Job
 from app.services import Services
-from app.web import history
+from app.web import history, words
 from app.web.fragments import Fragments
 from app.web.gate import Ours, Visitor, admit
 from app.web.job_view import is_overdue, job_view
 from app.web.rendering import html, page, ready
-from app.web.time_left import Durations, can_be_told, time_left
 
 router = APIRouter(include_in_schema=False)
 
@@ -25,7 +24,7 @@ Token = Annotated[str, Query(max_length=500)]
 async def ticket(request: Request, job_id: str, services: Ours, visitor: Visitor, token: Token = "") -> Response:
     """The whole page."""
     wanted = admit(services, visitor, token, job_id)
-    values = await _values(request, services, await services.log.get(wanted))
+    values = await _values(services, await services.log.get(wanted))
     query = f"?token={token}" if token else ""
     return page(
         request,
@@ -47,21 +46,19 @@ async def fragment(request: Request, job_id: str, services: Ours, visitor: Visit
     key = wanted, job.version, is_overdue(services, job)
     text = fragments.get(key, now)
     if text is None:
-        text = html("_ticket.html", **await _values(request, services, job))
+        text = html("_ticket.html", **await _values(services, job))
         fragments.keep(key, text, now)
     return ready(text, private_address=True)
 
 
-async def _values(request: Request, services: Services, job: Job) -> dict[str, Any]:
+async def _values(services: Services, job: Job) -> dict[str, Any]:
     lines = await services.log.history(job.job_id)
-    view, now = job_view(services, job), services.clock()
-    durations: Durations = request.app.state.durations
-    usual = can_be_told(job, overdue=view.overdue)
-    known = await durations.of(job.workflow, services.search, now) if usual else []
+    view = job_view(services, job)
+    left = await services.estimates.of(job, overdue=view.overdue)
     return {
         "view": view,
         "job": job,
         "moments": history.moments(lines),
-        "now": now,
-        "left": time_left(known, now - job.created_at),
+        "now": services.clock(),
+        "left": left and words.time_left(left),
     }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from app.domain.lifecycle import TroubleKind
 from app.domain.models import Job, JobError, JobStatus, Json
+from app.services.estimates import Estimate
 
 STATUS = {
     JobStatus.QUEUED: "In line",
@@ -43,6 +45,7 @@ _KINDS = {
     "text/html": "HTML",
 }
 _FAMILIES = {"image/*": "images", "text/*": "texts", "audio/*": "sound", "video/*": "video"}
+_SPANS = ((1.0, 90.0, "s"), (60.0, 5400.0, "min"), (3600.0, math.inf, "h"))
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -70,6 +73,15 @@ def span(time: timedelta) -> str:
             more = f" {rest // below} {name}" if rest // below and name else ""
             return f"{whole} {unit}{more}"
     return "0 s"
+
+
+def time_left(estimate: Estimate) -> str:
+    """`2 to 4 min, from 31 runs like this`."""
+    low, high = estimate.low.total_seconds(), estimate.high.total_seconds()
+    length, unit = next((length, unit) for length, most, unit in _SPANS if high < most)
+    least, most = math.floor(low / length), max(math.ceil(high / length), 1)
+    figures = f"{least} to {most}" if 0 < least < most else f"up to {most}" if least < most else f"about {most}"
+    return f"{figures} {unit}, from {estimate.runs} runs like this"
 
 
 def clock(at: datetime) -> str:

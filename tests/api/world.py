@@ -21,7 +21,9 @@ from app.domain.workflow import FileRules, Workflow
 from app.infrastructure.file_store_local import LocalFileStore
 from app.infrastructure.memory_job_log import MemoryJobAgenda, MemoryJobLogStore, MemoryJobs, MemoryJobSearch
 from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
+from app.infrastructure.memory_statistics import MemoryJobStatistics
 from app.services import Services, UploadLimits
+from app.services.estimates import Estimates
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
 from app.services.slots import Slots
@@ -107,6 +109,7 @@ class World:
 
     async def _open(self) -> AsyncIterator[Services]:
         log, search = MemoryJobLogStore(self.memory, keep_notices=False), MemoryJobSearch(self.memory)
+        statistics = MemoryJobStatistics(self.memory)
         agenda, files = MemoryJobAgenda(self.memory), LocalFileStore(self.root, min_free=0)
         async with MemoryJobFeed(search.versions, timedelta(milliseconds=50)) as feed:
             queue, clock = MemoryJobQueue(), self.clock
@@ -125,6 +128,8 @@ class World:
                 log=log,
                 agenda=agenda,
                 search=search,
+                statistics=statistics,
+                estimates=Estimates(statistics, clock),
                 queue=queue,
                 feed=feed,
                 files=files,

@@ -21,10 +21,11 @@ import sqlalchemy as sa
 from app.domain.errors import CallslipError
 from app.domain.lifecycle import Event
 from app.domain.models import AuditEvent, Job, JobId
-from app.domain.protocols import JobAgenda, JobLogStore, JobSearch, NoticeBox
+from app.domain.protocols import JobAgenda, JobLogStore, JobSearch, JobStatistics, NoticeBox
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.job_search_sql import SqlJobSearch
+from app.infrastructure.job_statistics_sql import SqlJobStatistics
 from app.infrastructure.memory_job_log import (
     MemoryJobAgenda,
     MemoryJobLogStore,
@@ -32,6 +33,7 @@ from app.infrastructure.memory_job_log import (
     MemoryJobSearch,
     MemoryNoticeBox,
 )
+from app.infrastructure.memory_statistics import MemoryJobStatistics
 from app.infrastructure.notice_box_sql import SqlNoticeBox
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_schema import migrate
@@ -150,12 +152,13 @@ async def database(database_url: str) -> AsyncIterator[SqlDatabase]:
 
 @dataclass
 class Stores:
-    """The four adapters on one set of jobs, and the database below, where there is one."""
+    """The five adapters on one set of jobs, and the database below, where there is one."""
 
     log: JobLogStore
     quiet: JobLogStore  # keeps no notices
     agenda: JobAgenda
     search: JobSearch
+    statistics: JobStatistics
     notices: NoticeBox
     database: SqlDatabase | None = None
 
@@ -187,6 +190,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             quiet=MemoryJobLogStore(memory, keep_notices=False),
             agenda=MemoryJobAgenda(memory),
             search=MemoryJobSearch(memory),
+            statistics=MemoryJobStatistics(memory),
             notices=MemoryNoticeBox(memory),
         )
         return
@@ -203,6 +207,7 @@ def sql_stores(database: SqlDatabase) -> Stores:
         quiet=SqlJobLogStore(database, keep_notices=False),
         agenda=SqlJobAgenda(database),
         search=SqlJobSearch(database),
+        statistics=SqlJobStatistics(database),
         notices=SqlNoticeBox(database),
         database=database,
     )

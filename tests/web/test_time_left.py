@@ -1,4 +1,4 @@
-"""The time left: an honest range from ten runs on, nothing below."""
+"""The time left in words, on the ticket and for programs."""
 
 from __future__ import annotations
 
@@ -8,29 +8,10 @@ import pytest
 
 from app.domain.lifecycle import Completed
 from app.domain.models import JobResult
-from app.web.time_left import TimeLeft, time_left
-from app.web.words import kinds, size, span
+from app.services.estimates import FRESH_FOR, Estimate
+from app.web.words import kinds, size, span, time_left
+from tests.api.world import AUTH
 from tests.web.test_ticket import hand_in
-
-
-def minutes(*figures: float) -> list[timedelta]:
-    return [timedelta(minutes=figure) for figure in figures]
-
-
-def test_below_ten_runs_nothing_is_told():
-    assert time_left(minutes(*range(1, 10)), timedelta(0)) is None
-    assert time_left(minutes(*range(1, 11)), timedelta(0)) is not None
-
-
-def test_runs_that_were_over_by_now_tell_nothing():
-    assert time_left(minutes(*range(1, 20)), timedelta(minutes=10)) is None
-    left = time_left(minutes(*range(1, 41)), timedelta(minutes=20))
-    assert (left.runs, left.low, left.high) == (20, timedelta(minutes=3), timedelta(minutes=18))
-
-
-def test_the_range_leaves_out_the_odd_ones():
-    left = time_left(minutes(0.1, *[3.0] * 18, 400), timedelta(0))
-    assert str(left) == "about 3 min, from 20 runs like this"
 
 
 @pytest.mark.parametrize(
@@ -40,12 +21,13 @@ def test_the_range_leaves_out_the_odd_ones():
         (5, 20, "5 to 20 s"),
         (0.2, 3, "up to 3 s"),
         (30, 200, "up to 4 min"),
+        (180, 180, "about 3 min"),
         (7200, 9000, "2 to 3 h"),
     ],
 )
 def test_the_range_is_told_in_fitting_units(low, high, said):
-    left = TimeLeft(low=timedelta(seconds=low), high=timedelta(seconds=high), runs=31)
-    assert str(left) == f"{said}, from 31 runs like this"
+    left = Estimate(low=timedelta(seconds=low), high=timedelta(seconds=high), runs=31)
+    assert time_left(left) == f"{said}, from 31 runs like this"
 
 
 async def test_the_ticket_tells_the_time_left_from_ten_runs_on(browser, world):
@@ -54,6 +36,7 @@ async def test_the_ticket_tells_the_time_left_from_ten_runs_on(browser, world):
         await world.deliver(done)
         world.clock.ahead += timedelta(seconds=110)
         await world.advance(done, Completed(result=JobResult()))
+        world.clock.ahead += FRESH_FOR + timedelta(seconds=1)
         page = (await browser.get(world.link(await hand_in(browser, "next.txt")))).text
         assert ("Time left</b> 1 to 2 min, from 10 runs like this" in page) == (number == 9)
         assert ("Time left" in page) == (number >= 9)
@@ -66,3 +49,21 @@ def test_figures_are_told_as_people_say_them():
     seconds = (0, 4.9, 125, 3600, 3780, 187_200)
     assert [span(timedelta(seconds=n)) for n in seconds] == ["0 s", "4 s", "2 min 5 s", "1 h", "1 h 3 min", "2 d 4 h"]
     assert kinds(("application/pdf", "image/*", "x/y")) == "PDF, images, x/y"
+
+
+async def test_the_api_carries_the_same_estimate_and_its_etag_does_not_change_for_it(browser, world):
+    for number in range(10):
+        done = await hand_in(browser, f"{number}.txt")
+        await world.deliver(done)
+        world.clock.ahead += timedelta(seconds=110)
+        await world.advance(done, Completed(result=JobResult()))
+    path = f"/api/v1/jobs/{await hand_in(browser, 'next.txt')}"
+    first = await browser.get(path, headers=AUTH)
+    left = first.json()["estimate"]
+    assert left["runs"] == 10
+    assert 100 < left["low_seconds"] <= left["high_seconds"] < 130
+    world.clock.ahead += timedelta(seconds=20)
+    second = await browser.get(path, headers=AUTH)
+    assert 80 < second.json()["estimate"]["low_seconds"] < left["low_seconds"] - 15
+    assert first.headers["etag"] == second.headers["etag"]
+    assert (await browser.get(f"/api/v1/jobs/{done}", headers=AUTH)).json()["estimate"] is None

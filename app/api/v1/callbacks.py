@@ -32,7 +32,7 @@ async def callback(job_id: str, request: Request, services: Ours, token: Callbac
         answer = await services.tasks.callback(wanted, check_payload(fields).callback())
     except JobNotFound:
         raise NotAuthentic(WRONG_CALLBACK) from None  # existence is not told
-    job = views.job_info(services, answer.job)
+    job = await views.job_now(services, answer.job)
     body = schemas.CallbackAnswer.model_construct(applied=answer.applied, reason=answer.reason, job=job)
     return schemas.answered(body)
 

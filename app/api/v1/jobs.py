@@ -48,7 +48,7 @@ async def look(
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if known and matches(known, etag):
         return Response(status_code=304, headers=headers)
-    return schemas.json_response(views.job_info(services, job), 200, headers)
+    return schemas.json_response(await views.job_now(services, job), 200, headers)
 
 
 @router.get("", response_model=schemas.JobList, dependencies=[Depends(client)])
@@ -61,7 +61,7 @@ async def page(
 ) -> Response:
     """Jobs, newest first."""
     found = await services.search.page(status=status, workflow=workflow, limit=limit, cursor=cursor)
-    jobs = [views.job_info(services, job) for job in found.jobs]
+    jobs = [await views.job_now(services, job) for job in found.jobs]
     return schemas.json_response(schemas.JobList.model_construct(jobs=jobs, next=found.next))
 
 

@@ -74,8 +74,18 @@ class TroubleInfo(BaseModel):
     count: int
 
 
+class EstimateInfo(BaseModel):
+    """How much longer it may take: four of five jobs of the workflow that were as old as this one needed between
+    `low_seconds` and `high_seconds` more; `runs` is how many they were."""
+
+    low_seconds: float
+    high_seconds: float
+    runs: int
+
+
 class JobInfo(BaseModel):
-    """A job as it stands."""
+    """A job as it stands. `estimate` is of the moment, and null where fewer than ten jobs tell anything about it; the
+    `ETag` does not change with it."""
 
     job_id: UUID
     workflow: str
@@ -98,6 +108,7 @@ class JobInfo(BaseModel):
     trouble: TroubleInfo | None
     execution_id: str | None
     retry_of: UUID | None
+    estimate: EstimateInfo | None = None
     links: Links
 
 

@@ -8,6 +8,7 @@ from app.domain.lifecycle import Periods
 from app.domain.models import AuditEvent, FileUploadInfo, Job
 from app.domain.signing import Scope
 from app.services import Services
+from app.services.estimates import Estimate
 
 _API = "/api/v1/jobs"
 
@@ -61,7 +62,12 @@ def job_created(services: Services, job: Job, *, joined: bool = False) -> schema
     )
 
 
-def job_info(services: Services, job: Job) -> schemas.JobInfo:
+async def job_now(services: Services, job: Job) -> schemas.JobInfo:
+    """The job as it stands, and how much longer it may take."""
+    return job_info(services, job, await services.estimates.of(job, overdue=is_overdue(services, job)))
+
+
+def job_info(services: Services, job: Job, estimate: Estimate | None = None) -> schemas.JobInfo:
     """The job as it stands."""
     progress, error, trouble = job.progress, job.error, job.trouble
     return schemas.JobInfo.model_construct(
@@ -88,6 +94,7 @@ def job_info(services: Services, job: Job) -> schemas.JobInfo:
         trouble=schemas.TroubleInfo(kind=trouble.kind, since=trouble.since, count=trouble.count) if trouble else None,
         execution_id=job.execution_id,
         retry_of=job.retry_of,
+        estimate=_estimate(estimate),
         links=links(services, job),
     )
 
@@ -106,6 +113,13 @@ def history_event(line: AuditEvent) -> schemas.HistoryEvent:
         hash=line.hash,
         prev_hash=line.prev_hash,
     )
+
+
+def _estimate(estimate: Estimate | None) -> schemas.EstimateInfo | None:
+    if estimate is None:
+        return None
+    low, high = estimate.low.total_seconds(), estimate.high.total_seconds()
+    return schemas.EstimateInfo(low_seconds=round(low, 1), high_seconds=round(high, 1), runs=estimate.runs)
 
 
 def _file(file: FileUploadInfo | None) -> schemas.FileUploadInfo | None:

@@ -57,6 +57,11 @@ async def visitor(request: Request, services: Ours) -> Session | None:
     return sessions_of(services).read(cookie, services.clock()) if cookie else None
 
 
+async def logged_in(request: Request, services: Services) -> bool:
+    """Whether somebody is: for what stands beside the pages and is for operators too."""
+    return await visitor(request, services) is not None
+
+
 Visitor = Annotated[Session | None, Depends(visitor)]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from app.web.login import local
 from app.web.sessions import Sessions
@@ -132,3 +134,18 @@ async def test_who_is_logged_in_is_not_asked_again(operator):
     answer = await operator.get("/login", params={"next": "/ops"})
     assert answer.status_code == 303
     assert answer.headers["location"] == "/ops"
+
+
+async def test_the_queues_dashboard_opens_under_the_same_log_in(browser, world):
+    app = browser._transport.app
+    app.state.services = replace(world.services, dashboard=PlainTextResponse("the dashboard"))
+    refused = await browser.get("/rq/")
+    assert (refused.status_code, refused.headers["location"]) == (303, "/login?next=/rq/")
+    program = await browser.get("/rq/", headers={"Accept": "*/*"})
+    assert (program.status_code, program.headers["www-authenticate"][:5]) == (401, "Basic")
+    entered = await browser.post("/login", data={"key": KEY, "next": "/rq/"}, headers=OURS)
+    assert entered.headers["location"] == "/rq/"
+    assert (await browser.get("/rq/")).text == "the dashboard"
+    assert 'href="/rq/"' in (await browser.get("/ops")).text
+    browser.cookies.set("callslip", "ada.9999999999.0", domain="callslip.test", path="/")
+    assert (await browser.get("/rq/")).status_code == 303

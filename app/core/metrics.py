@@ -29,3 +29,22 @@ CALLBACK_AGE = Histogram(
     buckets=_PATIENT,
 )
 JOBS_IN_FLIGHT = Gauge("callslip_jobs_in_flight", "Jobs that workers are busy with.", multiprocess_mode="livesum")
+TOOL_CALLS = Counter("callslip_tool_calls", "Calls to what steps use of the outside, by outcome.", ("tool", "outcome"))
+TOOL_LATENCY = Histogram(
+    "callslip_tool_call_seconds",
+    "How long one call to the outside took, tries and their pauses included.",
+    ("tool",),
+    buckets=_PATIENT,
+)
+TOOLS_CUT_OFF = Gauge(
+    "callslip_tool_hosts_cut_off",
+    "Hosts that are left alone for a while because they kept failing (open circuit breakers).",
+    ("tool",),
+    multiprocess_mode="livesum",
+)
+TOOLS_CUT_OFF_AT = Gauge(
+    "callslip_tool_cut_off_time_seconds",
+    "When a host was last cut off, in seconds since 1970.",
+    ("tool",),
+    multiprocess_mode="livemax",
+)

@@ -43,7 +43,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
-    """What is to be written: `instructions` in words, from these sources only, in `language` (BCP 47), at most so long."""
+    """What is to be written: `instructions` in words, from these sources only, in `language` (BCP 47), at most so long.
+
+    `said` is what stands in the report already and is not to be said again.
+    """
 
     topic: str
     heading: str
@@ -51,6 +54,7 @@ class Brief:
     sources: Sequence[Source]
     language: str = "en"
     max_sentences: int = 8
+    said: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +90,20 @@ class Hit:
     text: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a search found, the best first. `missing` says in words, one sentence each, which of the places that were to
+    be searched did not answer."""
+
+    hits: tuple[Hit, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 class Search(Protocol):
     """Finds sources about a topic."""
 
-    async def find(self, query: str, limit: int) -> list[Hit]:
-        """At most `limit` hits, the best first; none is no error."""
+    async def find(self, query: str, limit: int) -> Found:
+        """At most `limit` hits; none is no error. Raises only when no place at all answered."""
         ...
 
 
@@ -113,13 +126,14 @@ class PageReader(Protocol):
 
 
 class Renderer(Protocol):
-    """Turns a report's Markdown (CommonMark with tables and footnotes) into one other form."""
+    """Turns a report's Markdown (CommonMark with tables and footnotes) into one other form. Nothing in the text can make
+    it read a file, fetch an address, or put live markup into the document."""
 
     @property
     def media_type(self) -> str:
         """Of what it makes."""
         ...
 
-    async def render(self, title: str, markdown: str) -> bytes:
+    async def render(self, title: str, markdown: str, language: str = "en") -> bytes:
         """The whole document, the same bytes for the same input. Does its work outside the event loop."""
         ...

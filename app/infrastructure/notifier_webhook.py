@@ -53,4 +53,4 @@ class WebhookNotifier:
         if kind is None and not 200 <= answer.status < 300:
             kind = TroubleKind.REFUSED
         if kind is not None:
-            raise DeliveryTrouble(kind, in_words(answer, spellings(self._secrets)), retry_after(answer, now))
+            raise DeliveryTrouble(kind, in_words(answer, spellings(self._secrets)), retry_after(answer.headers, now))

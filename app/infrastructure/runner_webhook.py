@@ -131,7 +131,7 @@ class WebhookRunner:
         words = in_words(answer, [bearer, *self._unspeakable(job)])
         if kind is None:
             return _failed(job, f"delivery_http_{answer.status}", words)
-        raise DeliveryTrouble(kind, words, retry_after(answer, self._clock()))
+        raise DeliveryTrouble(kind, words, retry_after(answer.headers, self._clock()))
 
     def _unspeakable(self, job: Job) -> list[str]:
         """What a far side was told or could know, and may echo in its answer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote
@@ -68,9 +68,9 @@ def spellings(secrets: Iterable[bytes]) -> Iterator[str]:
         yield base64.b64encode(secret).decode()
 
 
-def retry_after(answer: Answer, now: datetime) -> timedelta | None:
+def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """The wish in `Retry-After`, in seconds or as a date; None where there is none, or nonsense."""
-    text = answer.headers.get("retry-after", "").strip()
+    text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return timedelta(seconds=int(text)) if len(text) < 9 else None
     try:

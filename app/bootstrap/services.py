@@ -38,6 +38,7 @@ from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from app.services import Services, UploadLimits
 from app.services.clock import DatabaseClock
 from app.services.estimates import Estimates
+from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
 from app.services.notices import NoticeService
@@ -155,6 +156,7 @@ class _Builder:
         keeping = Housekeeping(self.log, self.search, self.files, self.clock, keep_files, settings.orphan_age)
         services = Services(
             tasks=tasks,
+            freshness=FreshnessService(tasks, ports),
             notices=self._notices(lambda job: _as_clients_see(services, job)),
             housekeeping=keeping,
             log=self.log,

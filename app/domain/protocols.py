@@ -19,12 +19,12 @@ from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobStatus
 class JobLogStore(Protocol):
     """The durable truth: one row per job, and its append-only history."""
 
-    async def add(self, job: Job, line: AuditEvent) -> None:
+    async def add(self, job: Job, line: AuditEvent, made_since: datetime | None = None) -> None:
         """Stores a job's first version and its first audit line in one durable transaction.
 
         When this returns, both survive a power cut. Raises DuplicateJob, naming the holder, when the client's
-        idempotency key is taken, when an unfinished job has the same dedup key, or when an unfinished job is a retry
-        of the same job. Nothing is stored then.
+        idempotency key is taken, when an unfinished job has the same dedup key or, with `made_since`, one of that key
+        has succeeded since then, or when an unfinished job is a retry of the same job. Nothing is stored then.
         """
         ...
 
@@ -346,4 +346,28 @@ class Notifier(Protocol):
 
     async def tell(self, job: Job, at: datetime) -> None:
         """Delivers one signed notice. Raises DeliveryTrouble."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """What was kept of a far side's answer: its text, the entity tag by which to ask whether it still holds, the address
+    of the page behind it, and when it was last known to hold."""
+
+    body: str
+    etag: str | None
+    next: str | None
+    at: datetime
+
+
+class AnswerCache(Protocol):
+    """Answers of far sides, shared by all processes. It may forget anything at any time."""
+
+    async def get(self, key: str) -> KeptAnswer | None:
+        """What was kept under this key, however old."""
+        ...
+
+    async def put(self, key: str, answer: KeptAnswer) -> None:
+        """Keeps an answer in place of an older one. What has not been known to hold for longest goes, where there would
+        be more than the cache is to hold; an answer that alone is larger is not kept."""
         ...

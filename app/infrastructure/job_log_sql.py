@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from app.domain.errors import DuplicateJob, JobNotFound, StaleJob, StoreUnavailable, SubjectFull
@@ -25,7 +26,7 @@ from app.infrastructure.sql_rows import (
     line_from,
     line_values,
 )
-from app.infrastructure.sql_tables import UNFINISHED
+from app.infrastructure.sql_tables import OUTCOME, UNFINISHED
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 
 SELECT_LINES = (
@@ -59,6 +60,10 @@ INSERT_DETAIL = _insert("audit_detail", ("job_id", "version", "body"))
 INSERT_NOTICE = _insert("notice", ("job_id", "version", "due_at", "tries"))
 UPDATE_JOB = _update(CHANGING_COLUMNS)
 ERASE_JOB = _update(ERASED_COLUMNS)
+MADE_SINCE = (
+    f"SELECT job_id FROM job_log WHERE {OUTCOME} AND dedup_key = :dedup_key AND status = 'success'"  # noqa: S608 - as above
+    " AND completed_at > :made_since ORDER BY completed_at DESC LIMIT 1"
+)
 
 # Which job holds what a new one wants, in the order in which it is told.
 HOLDERS = (
@@ -124,6 +129,31 @@ class Add(_Line):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddUnlessMade(Add):
+    """A job's first version, unless its outcome has been made since `job["made_since"]`."""
+
+    @staticmethod
+    def apply(batch: Batch, run: Sequence[Add]) -> list[Outcome]:
+        return [add.outcome(batch, inserted=False) for add in run]
+
+    def outcome(self, batch: Batch, *, inserted: bool) -> Outcome:
+        # Only after the insert is it certain that the job which made it has ended, and so can be seen to have.
+        for _ in range(3):
+            batch.do("SAVEPOINT made")
+            inserted = bool(batch.many(INSERT_JOB, [self.job])[0])
+            made = batch.rows(MADE_SINCE, self.job) if inserted else []
+            batch.do("ROLLBACK TO SAVEPOINT made" if made else "RELEASE SAVEPOINT made")
+            if made:
+                return DuplicateJob("the outcome has been made", batch.engine.codec.id_out(made[0][0]))
+            if inserted:
+                self.append(batch)
+                return None
+            if holder := self.holder(batch):
+                return holder
+        return StoreUnavailable("the job's key changes hands too often")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record(_Line):
     """A job's next version."""
 
@@ -185,10 +215,12 @@ class SqlJobLogStore:
         self._codec = database.codec
         self._keep_notices = keep_notices
 
-    async def add(self, job: Job, line: AuditEvent) -> None:
-        change = Add(
+    async def add(self, job: Job, line: AuditEvent, made_since: datetime | None = None) -> None:
+        asks = made_since is not None and job.dedup_key is not None
+        kind, more = (AddUnlessMade, {"made_since": self._codec.time(made_since)}) if asks else (Add, {})
+        change = kind(
             job_id=job.job_id,
-            job=job_values(job, self._codec),
+            job=job_values(job, self._codec) | more,
             line=line_values(line, self._codec),
             detail=self._detail(line),
         )

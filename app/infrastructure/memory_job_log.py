@@ -38,9 +38,10 @@ class MemoryJobLogStore:
         self._memory = memory
         self._keep_notices = keep_notices
 
-    async def add(self, job: Job, line: AuditEvent) -> None:
+    async def add(self, job: Job, line: AuditEvent, made_since: datetime | None = None) -> None:
         with self._memory.lock:
-            clashes = [(*clash, held.job_id) for held in self._memory.jobs.values() if (clash := _clash(held, job))]
+            held = self._memory.jobs.values()
+            clashes = [(*clash, one.job_id) for one in held if (clash := _clash(one, job, made_since))]
             if clashes:
                 _, words, holder = min(clashes)
                 raise DuplicateJob(words, holder)
@@ -105,15 +106,24 @@ def _room(memory: MemoryJobs, job: Job, places: int) -> bool:
     return sum(one.attempt > 0 or one.job_id < job.job_id for one in ahead) < places
 
 
-def _clash(held: Job, job: Job) -> tuple[int, str] | None:
+def _clash(held: Job, job: Job, made_since: datetime | None) -> tuple[int, str] | None:
     """What the one holds that the other wants, and its place in the order in which it is told."""
     if held.job_id == job.job_id:
         return 0, "this id is taken"
     if job.idempotency_key and (held.client, held.idempotency_key) == (job.client, job.idempotency_key):
         return 1, "the idempotency key is taken"
+    same = job.dedup_key is not None and held.dedup_key == job.dedup_key
+    if (
+        same
+        and made_since
+        and held.status is JobStatus.SUCCESS
+        and held.completed_at
+        and held.completed_at > made_since
+    ):
+        return 2, "the outcome has been made"
     if held.status.ended:
         return None
-    if job.dedup_key and held.dedup_key == job.dedup_key:
+    if same:
         return 2, "an unfinished job does the same"
     if job.retry_of and held.retry_of == job.retry_of:
         return 3, "an unfinished job is a retry of the same"

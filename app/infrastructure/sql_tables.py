@@ -198,3 +198,17 @@ class Notice(Table, table=True):
     version: int = Field(primary_key=True)
     due_at: datetime = Field(sa_type=Instant)
     tries: int
+
+
+class HttpCache(Table, table=True):
+    """What was kept of a far side's answer. No job needs it: it may be emptied at any time."""
+
+    __tablename__: ClassVar[str] = "http_cache"
+    __table_args__: ClassVar[tuple[Any, ...]] = (_index("ix_http_cache_at", "at", "size"),)
+
+    key: str = Field(sa_type=sa.Text, primary_key=True)
+    at: datetime = Field(sa_type=Instant)
+    size: int
+    etag: str | None = Field(sa_type=sa.Text)
+    next: str | None = Field(sa_type=sa.Text)
+    body: str = Field(sa_type=sa.Text)

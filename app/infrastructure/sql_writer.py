@@ -62,6 +62,10 @@ class Batch:
         rows: list[Row] = self._cursor.execute(self.engine.text(sql), values).fetchall()
         return rows
 
+    def do(self, sql: str) -> None:
+        """Runs a statement that has neither parameters nor rows."""
+        self._cursor.execute(sql)
+
     def later(self, sql: str, values: Values) -> None:
         """Adds a row to an INSERT that runs before the commit, together with all its like."""
         self._later.setdefault(sql, []).append(values)

@@ -12,6 +12,7 @@ from app.domain.signing import Capabilities
 from app.domain.workflow import Workflow
 from app.services.clock import DatabaseClock
 from app.services.estimates import Estimates
+from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.notices import NoticeService
 from app.services.task_service import TaskService
@@ -39,6 +40,7 @@ class Services:
     """
 
     tasks: TaskService
+    freshness: FreshnessService
     notices: NoticeService | None
     housekeeping: Housekeeping
     log: JobLogStore

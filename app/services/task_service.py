@@ -49,7 +49,7 @@ INQUIRIES = 4  # questions to far sides, and requests to stop, that one process 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """The job that answers a submission; `replayed` when this very submission had made it before, `joined` when it was
-    begun for somebody else who wants the same."""
+    begun for somebody who wants the same."""
 
     job: Job
     replayed: bool = False
@@ -92,7 +92,8 @@ class TaskService:
     ) -> Submitted:
         """Makes a durable job of what is handed in. When this returns, the job survives whatever dies next.
 
-        Whoever asks for what an unfinished job is making joins that job; the same submission again (by its key) is
+        Whoever asks for what an unfinished job is making joins that job, and gets the job that has made it where that
+        is still fresh; the same submission again (by its key) is
         answered with its own. The parameter `workflow` chooses the workflow. Raises Malformed, TooLarge, UnsupportedMediaType, Invalid,
         IdempotencyKeyReused, OverQuota, DiskFull, StoreUnavailable; nothing is kept then.
         """
@@ -118,7 +119,7 @@ class TaskService:
 
     async def retry(self, client: str, job_id: JobId) -> Submitted:
         """A new job with the same file and parameters; while an earlier retry is unfinished, that one, and while
-        somebody else's job is making the same, that one.
+        somebody else's job is making the same, or has made it freshly, that one.
 
         Raises JobNotFound, JobNotRetryable, FileGone, OverQuota, StoreUnavailable.
         """
@@ -153,7 +154,7 @@ class TaskService:
     async def _add(self, draft: Job) -> Submitted:
         job, line = lifecycle.accept(draft, draft.created_at)
         try:
-            await self._log.add(job, line)
+            await self._log.add(job, line, self._made_since(job))
         except DuplicateJob as taken:
             await self._ports.files.remove(draft.job_id)
             return await self._instead(draft, JobId(taken.job_id))
@@ -162,6 +163,12 @@ class TaskService:
             raise  # any other failure leaves the outcome open: the file stays until the sweep finds that no row names it
         self._ports.queue.ring(job.job_id)
         return Submitted(job=job)
+
+    def _made_since(self, job: Job) -> datetime | None:
+        """Since when a result must have been made to answer instead of the job; None where no older one does."""
+        workflow = self._ports.workflows.get(job.workflow)
+        fresh_for = workflow.fresh_for if workflow and job.dedup_key is not None else None
+        return None if fresh_for is None else job.created_at - fresh_for
 
     async def _instead(self, draft: Job, holder: JobId) -> Submitted:
         job = await self._log.get(holder)

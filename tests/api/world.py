@@ -24,6 +24,7 @@ from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
 from app.infrastructure.memory_statistics import MemoryJobStatistics
 from app.services import Services, UploadLimits
 from app.services.estimates import Estimates
+from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
 from app.services.slots import Slots
@@ -123,6 +124,7 @@ class World:
             )
             services = Services(
                 tasks=tasks,
+                freshness=FreshnessService(tasks, ports),
                 notices=None,
                 housekeeping=Housekeeping(log, search, files, clock, None, timedelta(days=1)),
                 log=log,

@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE
 from datetime import timedelta
 from pathlib import Path
 
-from app.domain.errors import JobNotFound, StaleJob, SubjectFull
+from app.domain.errors import DuplicateJob, JobNotFound, StaleJob, SubjectFull
 from app.domain.lifecycle import Postponed
 from app.domain.models import Job, JobId
 from app.domain.protocols import Mark, Standing
@@ -195,3 +195,36 @@ async def test_an_erased_job_stands_for_no_outcome(stores: Stores) -> None:
     job = await stores.added(STARTED, COMPLETED, dedup_key="k")
     await stores.log.erase(*after(job, ERASED))
     assert await stores.search.standing("k") == Standing()
+
+
+async def test_duplicate_job_names_the_one_that_made_the_outcome_since_then(stores: Stores) -> None:
+    first = await stores.added(dedup_key="k")
+    error = await refusal(stores.log.add(*accepted(dedup_key="k"), made_since=AT))
+    assert isinstance(error, DuplicateJob)
+    assert error.job_id == first.job_id
+    made = await stores.happened(first, STARTED, COMPLETED)
+    assert made.completed_at is not None
+    job, line = accepted(dedup_key="k")
+    error = await refusal(stores.log.add(job, line, made_since=made.completed_at - SECOND))
+    assert isinstance(error, DuplicateJob)
+    assert error.job_id == made.job_id
+    assert [found async for found in stores.log.walk(job.job_id)] == []
+    await stores.log.add(job, line, made_since=made.completed_at)
+    assert await stores.log.history(job.job_id) == [line]
+
+
+async def test_a_job_without_a_key_or_of_another_outcome_is_added_whatever_was_made(stores: Stores) -> None:
+    await stores.added(STARTED, COMPLETED, dedup_key="k")
+    await stores.added(STARTED, FAILED, dedup_key="failed")
+    for key in (None, "other", "failed"):
+        await stores.log.add(*accepted(dedup_key=key), made_since=AT - SECOND)
+
+
+async def test_of_many_that_ask_for_one_outcome_while_it_is_being_made_none_makes_it_again(stores: Stores) -> None:
+    first = await stores.added(STARTED, dedup_key="k")
+    since = AT - timedelta(hours=1)
+    asked = [stores.log.add(*accepted(dedup_key="k"), made_since=since) for _ in range(40)]
+    asked[20:20] = [stores.happened(first, COMPLETED)]
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    named = {one.job_id for one in told if isinstance(one, DuplicateJob)}
+    assert (named, sum(isinstance(one, DuplicateJob) for one in told)) == ({first.job_id}, 40)

@@ -112,7 +112,7 @@ async def test_a_client_over_its_quota_is_told_when_to_come_back() -> None:
 
 
 async def test_a_database_without_room_leaves_no_file(bench: Bench) -> None:
-    async def full(_job: Job, _line: AuditEvent) -> None:
+    async def full(_job: Job, _line: AuditEvent, _since: object = None) -> None:
         raise DiskFull("the database has no room left")
 
     bench.log.add = full  # type: ignore[method-assign]
@@ -122,7 +122,7 @@ async def test_a_database_without_room_leaves_no_file(bench: Bench) -> None:
 
 
 async def test_where_the_commit_is_in_doubt_the_file_stays_for_the_sweep(bench: Bench) -> None:
-    async def broken(_job: Job, _line: AuditEvent) -> None:
+    async def broken(_job: Job, _line: AuditEvent, _since: object = None) -> None:
         raise StoreUnavailable("the connection broke during the commit")
 
     bench.log.add = broken  # type: ignore[method-assign]

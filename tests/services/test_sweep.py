@@ -141,7 +141,7 @@ async def test_a_database_that_goes_away_while_asking_forgets_no_job(bench: Benc
     job_id = await _overdue(bench)
     record = bench.log.record
 
-    async def away(_job: Job, _line: AuditEvent) -> None:
+    async def away(_job: Job, _line: AuditEvent, _since: object = None) -> None:
         raise StoreUnavailable("away")
 
     bench.runner.quiet = asyncio.Event()

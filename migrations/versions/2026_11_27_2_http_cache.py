@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "2026_11_27_9"
+revision = "2026_11_27_2"
 down_revision = "2026_11_27_1"
 branch_labels = None
 depends_on = None

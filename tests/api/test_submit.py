@@ -276,7 +276,7 @@ class BrokenLog:
     def __getattr__(self, name):
         return getattr(self._log, name)
 
-    async def add(self, job, line):
+    async def add(self, job, line, made_since=None):
         raise self._error
 
 

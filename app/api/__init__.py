@@ -13,6 +13,7 @@ from app.api.openapi import describe
 from app.api.problems import install_problems
 from app.api.v1 import act, callbacks, events, files, health, jobs, metrics, queue, workflows
 from app.api.v1.callback_payload import JobCallbackPayload
+from app.api.v1.channels import Channels
 from app.api.v1.submissions import UploadGate
 from app.services import Services
 
@@ -24,6 +25,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services() as services:
             app.state.services, app.state.uploads = services, UploadGate()
+            app.state.channels = Channels(services)
             yield
 
     app = FastAPI(

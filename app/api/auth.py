@@ -83,13 +83,14 @@ class Reader:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    async def __call__(self, request: Request, services: Ours, credentials: ApiKey, token: LinkToken) -> None:
-        """Raises NotAuthentic."""
+    async def __call__(self, request: Request, services: Ours, credentials: ApiKey, token: LinkToken) -> bool:
+        """Whether it is a key. Raises NotAuthentic."""
         if credentials and client_of(services, credentials.credentials):
-            return
+            return True
         try:
             job_id = job_id_of(request.path_params["job_id"])
         except JobNotFound:
             raise NotAuthentic(WRONG_LINK) from None
         if not token or not services.capabilities.opens(token, self._scope, job_id, services.clock()):
             raise NotAuthentic(WRONG_LINK)
+        return False

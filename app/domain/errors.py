@@ -35,9 +35,10 @@ CallslipError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 
@@ -173,13 +174,14 @@ class DeliveryTrouble(CallslipError):
     """The far side did not take the job this time.
 
     `kind` is a `TroubleKind`; `str(error)` says what happened in words fit for an operator and holds no secret.
-    `retry_after` is the far side's own wish, if it told one.
+    `retry_after` is the far side's own wish, if it told one; `words` are what else the history keeps of the attempt.
     """
 
     def __init__(self, kind: str, message: str, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
+        self.words: Mapping[str, Any] = {}
 
 
 class ToolTrouble(CallslipError):

@@ -298,7 +298,7 @@ def after_trouble(job: Job, problem: DeliveryTrouble, periods: Periods, at: date
     """What follows from a delivery that did not work: another try, a wait in doubt, or the end, by the contract."""
     kind = TroubleKind(problem.kind)
     trouble = _trouble_after(job.trouble, kind, at)
-    words: dict[str, Json] = {"answer": str(problem)}
+    words: dict[str, Json] = {**problem.words, "answer": str(problem)}
     # Kinds that take turns reset each other's count; the attempts are the bound that nothing resets.
     exhausted = job.attempt >= 3 * (len(periods.schedule) + 1)
     if kind is TroubleKind.NO_ANSWER and not exhausted:
@@ -311,7 +311,7 @@ def after_trouble(job: Job, problem: DeliveryTrouble, periods: Periods, at: date
         delay = None if left <= timedelta() else min(delay or left, left)
     if delay is None or exhausted:
         error = JobError(type=f"delivery_{kind}", detail=f"{problem} (tried {_times(trouble.count)})")
-        return Failed(attempt=job.attempt, error=error, trouble=kind)
+        return Failed(attempt=job.attempt, error=error, trouble=kind, words=problem.words)
     return Postponed(attempt=job.attempt, delay=delay, trouble=kind, words=words)
 
 

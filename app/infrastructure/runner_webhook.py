@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ import jwt
 
 from app.domain.errors import DeliveryTrouble, FileGone, Unavailable
 from app.domain.lifecycle import Delivered, Event, Failed, Noted, NoteKind, TroubleKind, patience
-from app.domain.models import Job, JobError
+from app.domain.models import Job, JobError, Json
 from app.domain.protocols import FileStore, StoredContent
 from app.domain.signing import Capabilities, sign_webhook
 from app.domain.workflow import Workflow
@@ -19,6 +19,7 @@ from app.infrastructure.http_client import Answer, exchange
 from app.infrastructure.n8n_executions import N8nExecutions
 from app.infrastructure.webhook_answer import execution_id, in_words, retry_after, spellings, trouble_kind
 from app.infrastructure.webhook_body import DeliveryBody, Deriver, FileDamaged, json_body, multipart_body
+from app.infrastructure.webhook_record import answer_told, request_told
 from app.infrastructure.webhook_target import Auth, DeliveryMode, WebhookTarget
 
 JWT_LIFE = timedelta(minutes=5)
@@ -100,7 +101,21 @@ class WebhookRunner:
         return multipart_body(fields, boundary, job.file if attached else None, content if attached else None)
 
     async def _deliver(self, job: Job, body: DeliveryBody) -> Event:
-        now = self._clock()
+        now, target = self._clock(), self._target
+        bearer = self._bearer(job, now)
+        headers = self._headers(job, body, bearer, now)
+        sent = {**headers, "Content-Type": body.content_type}
+        told: dict[str, Json] = {"request": request_told("POST", target.url, sent, body.length)}
+        try:
+            answer = await exchange(self._client, "POST", target.url, headers, patience=target.timeout, payload=body)
+            secrets = [bearer, *self._unspeakable(job)]
+            told["response"] = answer_told(answer, secrets)
+            return self._judged(job, answer, secrets, told)
+        except DeliveryTrouble as trouble:
+            trouble.words = told
+            raise
+
+    def _headers(self, job: Job, body: DeliveryBody, bearer: str, now: datetime) -> dict[str, str]:
         headers = {
             "User-Agent": self._agent,
             "webhook-id": str(job.job_id),
@@ -108,12 +123,7 @@ class WebhookRunner:
             "webhook-signature": sign_webhook(self._target.secrets, str(job.job_id), now, body.signed),
             "callslip-attempt": str(job.attempt),
         }
-        bearer = self._bearer(job, now)
-        if bearer:
-            headers["Authorization"] = f"Bearer {bearer}"
-        target = self._target
-        answer = await exchange(self._client, "POST", target.url, headers, patience=target.timeout, payload=body)
-        return self._judged(job, answer, bearer)
+        return headers | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
 
     def _bearer(self, job: Job, now: datetime) -> str:
         if self._target.auth is Auth.NONE or self._target.token is None:
@@ -123,14 +133,14 @@ class WebhookRunner:
         claims = {"job_id": str(job.job_id), "iat": now, "exp": now + JWT_LIFE}
         return jwt.encode(claims | ({"sha256": job.file.sha256} if job.file else {}), self._target.token, "HS256")
 
-    def _judged(self, job: Job, answer: Answer, bearer: str) -> Event:
+    def _judged(self, job: Job, answer: Answer, secrets: list[str], told: Mapping[str, Json]) -> Event:
         kind = trouble_kind(answer)
         if kind is None and 200 <= answer.status < 300:
             due_in = patience(self._workflow.periods)
-            return Delivered(attempt=job.attempt, due_in=due_in, execution_id=execution_id(answer.text))
-        words = in_words(answer, [bearer, *self._unspeakable(job)])
+            return Delivered(attempt=job.attempt, due_in=due_in, execution_id=execution_id(answer.text), words=told)
+        words = in_words(answer, secrets)
         if kind is None:
-            return _failed(job, f"delivery_http_{answer.status}", words)
+            return _failed(job, f"delivery_http_{answer.status}", words, told)
         raise DeliveryTrouble(kind, words, retry_after(answer.headers, self._clock()))
 
     def _unspeakable(self, job: Job) -> list[str]:
@@ -140,5 +150,5 @@ class WebhookRunner:
         return [*spellings(target.secrets), *derived, target.token or "", target.api_key or ""]
 
 
-def _failed(job: Job, error_type: str, detail: str) -> Failed:
-    return Failed(attempt=job.attempt, error=JobError(type=error_type, detail=detail))
+def _failed(job: Job, error_type: str, detail: str, words: Mapping[str, Json] | None = None) -> Failed:
+    return Failed(attempt=job.attempt, error=JobError(type=error_type, detail=detail), words=words or {})

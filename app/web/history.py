@@ -35,7 +35,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One try to hand the job over, from a worker taking it until something came of it."""
+    """One try to hand the job over, from a worker taking it until something came of it. `request` and `response` are
+    what went over the wire, with secrets masked, where that is kept."""
 
     number: int
     began_at: datetime
@@ -44,6 +45,8 @@ class Attempt:
     answer: str = ""
     tone: str = "live"
     execution_id: str = ""
+    request: Known = field(default_factory=dict)
+    response: Known = field(default_factory=dict)
     lines: tuple[int, ...] = field(default=())
 
     @property
@@ -79,6 +82,7 @@ def attempts(lines: Sequence[AuditEvent]) -> list[Attempt]:
             execution = _text(known, "execution_id")
             found[-1] = replace(
                 found[-1], ended_at=line.at, outcome=told.title, answer=answer, tone=told.tone, execution_id=execution,
+                request=_members(known, "request"), response=_members(known, "response"),
                 lines=(*found[-1].lines, line.version),
             )  # fmt: skip
     return found[::-1]
@@ -134,6 +138,11 @@ _SAYINGS: Mapping[str, Callable[[Known], tuple[str, str]]] = {
     "Cancelled": lambda known: ("Cancelled", _text(known, "answer")),
     "Noted": _noted,
 }
+
+
+def _members(known: Known, name: str) -> Known:
+    value = known.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(known: Known, name: str) -> str:

@@ -9,9 +9,10 @@ from datetime import timedelta
 
 import pytest
 
+from app.api.v1.channels import KEPT, Channels
 from app.api.v1.events import EventStream, resume_point
 from app.domain.errors import StoreUnavailable
-from app.domain.lifecycle import Completed, Failed, Progressed
+from app.domain.lifecycle import Completed, Delivered, Failed, Progressed, Started
 from app.domain.models import JobError, JobResult, Progress
 from app.domain.signing import Scope
 from tests.api.test_submit import is_problem
@@ -103,7 +104,7 @@ class Listener:
 async def test_a_quiet_stream_says_that_it_is_still_there_and_ends_with_its_client(world, job_id):
     listener, before = Listener(), asyncio.all_tasks()
     job = await world.services.log.get(job_id)
-    stream = EventStream(replace(world.services, sse_heartbeat=timedelta(milliseconds=50)), job, 1)
+    stream = EventStream(Channels(replace(world.services, sse_heartbeat=timedelta(milliseconds=50))), job, 1)
     running = asyncio.create_task(stream({"type": "http"}, listener.receive, listener.send))
     await asyncio.sleep(0.18)
     assert listener.text().startswith(": ")
@@ -138,3 +139,63 @@ async def test_a_page_link_opens_the_events(api, world, job_id, path):
     for token in (world.token(Scope.FILE, job_id), "x", ""):
         is_problem(await api.get(path, params={"token": token}), 401)
     is_problem(await api.get(path), 401)
+
+
+async def test_the_holder_of_a_link_is_not_told_what_went_over_the_wire(api, world, job_id, path):
+    words = {"answer": "taken", "request": {"url": "https://n8n.internal/webhook/***"}, "response": {"status": 200}}
+    await world.advance(job_id, Started(lease=timedelta(seconds=10)))
+    await world.advance(job_id, Delivered(due_in=timedelta(minutes=15), words=words))
+    await world.advance(job_id, DONE)
+    with_key = await api.get(path)
+    history = (await api.get(f"{JOBS}/{job_id}/history")).json()["events"]
+    assert [json.loads(event["data"]) for event in read(with_key.text)] == history
+    assert history[2]["detail"] == words
+    del api.headers["Authorization"]
+    by_link = await api.get(path, params={"token": world.token(Scope.PAGE, job_id)})
+    assert json.loads(read(by_link.text)[2]["data"])["detail"] == {"answer": "taken"}
+    assert "n8n.internal" not in by_link.text
+
+
+class CountingLog:
+    """A log that says how often a history was read."""
+
+    def __init__(self, log):
+        self.get, self.read, self._log = log.get, 0, log
+
+    async def history(self, job_id, after=0):
+        self.read += 1
+        return await self._log.history(job_id, after)
+
+
+async def test_a_hundred_watchers_cost_one_reading_of_each_line_and_none_misses_one(world, job_id):
+    log = CountingLog(world.services.log)
+    channels = Channels(replace(world.services, log=log))
+    job = await log.get(job_id)
+    listeners = [Listener() for _ in range(100)]
+    streams = [
+        asyncio.create_task(EventStream(channels, job, 1)({"type": "http"}, each.receive, each.send))
+        for each in listeners
+    ]
+    await asyncio.sleep(0.2)
+    log.read = 0
+    await world.deliver(job_id)
+    for step in range(1, 80):
+        await world.advance(job_id, Progressed(progress=Progress(step=step), due_in=timedelta(minutes=1)))
+        await asyncio.sleep(0.002 if step % 9 else 0)
+    await world.advance(job_id, DONE)
+    await asyncio.wait_for(asyncio.gather(*streams), 5)
+    assert log.read < 300  # not one for each watcher and line, of which there are 8,200
+    wanted = [str(version) for version in range(2, 84)]
+    assert all([event["id"] for event in read(each.text())] == wanted for each in listeners)
+
+
+async def test_a_watcher_that_was_away_for_longer_than_lines_are_kept_reads_for_itself(world, job_id):
+    channels, job = Channels(world.services), await world.services.log.get(job_id)
+    async with channels.watch(job) as channel:
+        await world.deliver(job_id)
+        for step in range(1, KEPT + 10):
+            await world.advance(job_id, Progressed(progress=Progress(step=step), due_in=timedelta(minutes=1)))
+        await asyncio.sleep(0.1)
+        body, newest, ended = await channel.after(1, whole=True)
+    assert [event["id"] for event in read(body.decode())] == [str(version) for version in range(2, KEPT + 13)]
+    assert (newest, ended) == (KEPT + 12, False)

@@ -38,6 +38,7 @@ MEMBERS = {
     "result",
     "error",
     "trouble",
+    "estimate",
     "execution_id",
     "retry_of",
     "links",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 
 from app.domain.lifecycle import Delivered, Failed, TroubleKind, patience
 from app.domain.signing import Scope
+from app.infrastructure.webhook_record import request_told
 from app.infrastructure.webhook_target import Auth
 from tests.contracts.runner_stage import (
     CAPABILITIES,
+    CONTENT,
     PERIODS,
     SECRETS,
     TOKEN,
@@ -55,7 +58,7 @@ async def test_any_2xx_is_delivered(
     stage.far.will(reply(status, body, content_type))
     job = await stage.job()
     expected = Delivered(attempt=1, due_in=patience(PERIODS), execution_id=execution_id)
-    assert await stage.runner().run(job) == expected
+    assert replace(await stage.runner().run(job), words={}) == expected
 
 
 ROWS = [
@@ -168,3 +171,43 @@ async def test_an_answer_before_the_body_was_read_counts(stage: Stage) -> None:
     event = await stage.runner().run(await stage.job(bytes(5_000_000)))
     assert isinstance(event, Failed)
     assert event.error.type == "delivery_http_413"
+
+
+async def test_each_attempt_keeps_its_request_and_answer_and_no_secret(stage: Stage) -> None:
+    async def echo(call: Call) -> None:
+        await call.read_body()
+        echoed = f"{call.receipt.headers} {SECRETS[0].decode()} {TOKEN}".encode()
+        await call.send(answer(status, echoed + b"w" * 9000, "text/plain; charset=utf-8"))
+
+    for status in (200, 400, 503):
+        stage.far.will(echo)
+        job = await stage.job()
+        url = f"{stage.far.url}/webhook/5b1cfa90-secret?token=hush"
+        if status == 503:
+            words = (await stage.trouble(job, url=url)).words
+        else:
+            words = (await stage.runner(url=url).run(job)).words
+        request, response = words["request"], words["response"]
+        assert (request["method"], request["url"]) == ("POST", f"{stage.far.url}/webhook/***")
+        assert request["size"] > len(CONTENT)
+        masked = {"authorization": "Bearer ***", "webhook-signature": "***", "content-type": "multipart/form-data"}
+        assert {name: request["headers"][name] for name in masked} == masked
+        assert request["headers"]["webhook-id"] == str(job.job_id)
+        assert (response["status"], response["headers"]["content-type"]) == (status, "text/plain; charset=utf-8")
+        assert len(response["text"]) == 500
+        told = json.dumps(words)
+        tokens = [CAPABILITIES.grant(Scope.CALLBACK, job.job_id), CAPABILITIES.grant(Scope.BOUNDARY, job.job_id)]
+        for secret in (TOKEN, json.dumps(TOKEN)[1:-1], SECRETS[0].decode(), "hush", "5b1cfa90", *tokens):
+            assert secret not in told
+
+
+async def test_an_attempt_without_an_answer_keeps_its_request(stage: Stage) -> None:
+    words = (await stage.trouble(await stage.job(), url="http://127.0.0.1:1/secret-path")).words
+    assert words["request"]["url"] == "http://127.0.0.1:1/***"
+    assert "response" not in words
+
+
+def test_credentials_in_an_address_are_not_kept() -> None:
+    told = request_told("POST", "https://ada:s3cr3t@n8n.example:8443/hooks/webhook-test/x", {"A": "1"}, 7)
+    assert told["url"] == "https://n8n.example:8443/hooks/webhook-test/***"
+    assert (told["headers"], told["size"]) == ({"a": "1"}, 7)

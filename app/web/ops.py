@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from app.domain.errors import Conflict, FileGone, Invalid, JobNotFound, OverQuota
-from app.domain.models import JobStatus
+from app.domain.protocols import LOOKED_THROUGH, JobPage
 from app.services import Services
 from app.web import history, words
 from app.web.gate import Operator, OperatorsForm, Ours, job_id_of, same_site
 from app.web.job_view import job_view
+from app.web.ops_chart import SAMPLE, Day
 from app.web.ops_view import curl, figures, job_counts, may_retry, needs
+from app.web.ops_wishes import WITHIN, Wishes
 from app.web.rendering import page
 from app.web.sessions import Session
 
 router = APIRouter(include_in_schema=False)
 
 MOST_RETRIED = 100
+PAGE = 30
 # What a redirect may have said: the address carries the name, never the words.
 _SAID = {
     "cancelled": "The job was cancelled.",
@@ -30,73 +33,94 @@ _SAID = {
     "full": "There are too many unfinished jobs at the moment. Try again later.",
 }
 
-Status = Annotated[str, Query(max_length=20)]
+Word = Annotated[str, Query(max_length=40)]
 Name = Annotated[str, Query(max_length=200)]
 Cursor = Annotated[str, Query(max_length=500)]
 same_origin = Depends(same_site)
 
 
+async def wishes(
+    status: Word = "", workflow: Name = "", text: Name = "", within: Word = "", since: Word = "", before: Word = ""
+) -> Wishes:
+    """The chosen filters."""
+    return Wishes(status=status, workflow=workflow, text=text, within=within, since=since, before=before)
+
+
+Wanted = Annotated[Wishes, Depends(wishes)]
+
+
 @router.get("/ops")
 async def overview(
-    request: Request, services: Ours, session: Operator,
-    status: Status = "", workflow: Name = "", cursor: Cursor = "", find: Name = "",
-) -> Response:  # fmt: skip
+    request: Request, services: Ours, session: Operator, wanted: Wanted, cursor: Cursor = "", find: Name = ""
+) -> Response:
     """The whole page; an id in `find` leads to its job."""
     if find:
         return await _found(request, services, session, find.strip())
-    return page(
-        request,
-        "ops.html",
-        visitor=session,
-        **await _overview(services, session, status, workflow, cursor),
-        find="",
-        said=_said(request),
-    )
+    values = await _overview(request, services, session, wanted, cursor)
+    return page(request, "ops.html", visitor=session, **values, find="", said=_said(request))
 
 
 @router.get("/ops/fragment")
 async def overview_fragment(
-    request: Request, services: Ours, session: Operator, status: Status = "", workflow: Name = "", cursor: Cursor = ""
+    request: Request, services: Ours, session: Operator, wanted: Wanted, cursor: Cursor = ""
 ) -> Response:
     """The part of the page that changes."""
-    values = await _overview(services, session, status, workflow, cursor)
+    values = await _overview(request, services, session, wanted, cursor)
     return page(request, "_ops.html", visitor=session, **values)
 
 
-async def _overview(services: Services, session: Session, status: str, workflow: str, cursor: str) -> dict[str, Any]:
-    wanted = JobStatus(status) if status in list(JobStatus) else None
+async def _overview(
+    request: Request, services: Services, session: Session, wanted: Wishes, cursor: str
+) -> dict[str, Any]:
     counts = await job_counts(services)
     names = {name: each.title for name, each in sorted(services.workflows.items())} | {
         name: name for name, _ in counts.by_workflow if name not in services.workflows
     }
-    workflow = workflow if workflow in names else ""
-    try:
-        found = await services.search.page(status=wanted, workflow=workflow or None, limit=30, cursor=cursor or None)
-    except Invalid:  # a cursor that was made up: the beginning
-        found = await services.search.page(status=wanted, workflow=workflow or None, limit=30)
-    chosen = {name: value for name, value in (("status", wanted or ""), ("workflow", workflow)) if value}
+    wanted = wanted.known(names)
+    found = await _page(services, wanted, cursor)
+    day: Day = request.app.state.day
+    views = [job_view(services, job) for job in found.jobs]
     return {
         "figures": await figures(services, counts),
         "needs": await needs(services, counts) if not cursor else [],
-        "jobs": [job_view(services, job) for job in found.jobs],
-        "older": f"/ops?{urlencode(chosen | {'cursor': found.next})}#jobs" if found.next else "",
-        "newest": f"/ops?{urlencode(chosen)}#jobs" if cursor else "",
-        "fragment": f"/ops/fragment?{urlencode(chosen | ({'cursor': cursor} if cursor else {}))}",
+        "day": await day.chart(services.statistics, services.clock) if not cursor else None,
+        "sample": SAMPLE,
+        "jobs": views,
+        "retryable": {view.job.job_id for view in views if may_retry(view)},
+        "older": f"/ops?{wanted.query(cursor=found.next)}#jobs" if found.next else "",
+        "looked_through": LOOKED_THROUGH if wanted.text and len(views) < PAGE else 0,
+        "newest": f"/ops?{wanted.query()}#jobs" if cursor else "",
+        "fragment": f"/ops/fragment?{wanted.query(cursor=cursor)}",
         "names": names,
         "labels": words.STATUS,
-        "chosen_status": wanted or "",
-        "workflow": workflow,
+        "within": {name: label for name, (label, _) in WITHIN.items()},
+        "wanted": wanted,
         "now": services.clock(),
         "dashboard": services.dashboard is not None,
         "csrf": session.csrf,
     }
 
 
+async def _page(services: Services, wanted: Wishes, cursor: str) -> JobPage:
+    look = partial(
+        services.search.page,
+        status=wanted.wanted_status,
+        workflow=wanted.workflow or None,
+        text=wanted.text,
+        handed_in=wanted.between(services.clock()),
+        limit=PAGE,
+    )
+    try:
+        return await look(cursor=cursor or None)
+    except Invalid:  # a cursor that was made up: the beginning
+        return await look()
+
+
 async def _found(request: Request, services: Services, session: Session, find: str) -> Response:
     try:
         job = await services.log.get(job_id_of(find.lower()))
     except JobNotFound:
-        values = await _overview(services, session, "", "", "")
+        values = await _overview(request, services, session, Wishes(), "")
         wrong = "No job has this id. An id is 36 characters long and stands on the slip."
         return page(request, "ops.html", 404, visitor=session, **values, find=find, said=wrong)
     return RedirectResponse(f"/ops/jobs/{job.job_id}", 303)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -82,6 +82,7 @@ async def needs(services: Services, counts: JobCounts) -> list[Need]:
     refused = [job for job in again if job.trouble and job.trouble.kind == TroubleKind.REFUSED]
     waiting = await services.agenda.due(now + FAR_AHEAD, LOOK_AT, names) if counts.overdue else []
     overdue = [view for view in (job_view(services, job) for job in waiting) if view.overdue]
+    waiting_for = await _in_line(services, counts, names)
     found = [
         Need(
             headline="Refused by the workflow",
@@ -99,6 +100,13 @@ async def needs(services: Services, counts: JobCounts) -> list[Need]:
             more=False,
         ),
         Need(
+            headline="Waiting for a worker for too long",
+            advice="The queue grows faster than it is worked off, or no worker runs. The longest waiting come first.",
+            jobs=_views(services, waiting_for),
+            count=len(waiting_for),
+            more=len(waiting_for) == LOOK_AT,
+        ),
+        Need(
             headline="Failed in the last day",
             advice="Not tried again since. A retry is a new job with the same file.",
             jobs=_views(services, failed),
@@ -108,6 +116,14 @@ async def needs(services: Services, counts: JobCounts) -> list[Need]:
         ),
     ]
     return [need for need in found if need.count]
+
+
+async def _in_line(services: Services, counts: JobCounts, names: Collection[str]) -> list[Job]:
+    """New jobs that have been due for longer than they should."""
+    late = services.clock() - SLOW_QUEUE
+    if counts.oldest_queued_at is None or counts.oldest_queued_at > late:
+        return []
+    return await services.agenda.startable(late, LOOK_AT, names, new_before=late)
 
 
 async def _failed(services: Services, since: datetime) -> list[Job]:

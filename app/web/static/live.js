@@ -65,9 +65,12 @@
   const steady = (html) => html.replace(/ data-now="[^"]*"/, "").replace(/(data-since>)[^<]*/g, "$1");
   let shown = null, asking = false, again = false, trouble = 0, timer = 0, source = null, heard = false, listened = -Infinity;
 
+  // A list may be open, a text half written: neither is taken away.
+  const busy = (field) => live.contains(field) && (field.tagName === "SELECT" || (field.tagName === "INPUT" && field.type === "search"));
+
   function swap(html) {
     const fresh = steady(html);
-    if (fresh === shown || (document.activeElement?.tagName === "SELECT" && live.contains(document.activeElement))) return; // it may be open
+    if (fresh === shown || busy(document.activeElement)) return;
     shown = fresh;
     const before = state()?.dataset.say;
     const focused = document.activeElement?.id;

@@ -29,8 +29,8 @@ format: $(VENV)/.dev  ## Rewrite the formatting
 newcomer:  ## Time a first run from a clone in an empty folder with an empty HOME, and later runs
 	@$(PYTHON) scripts/newcomer.py
 
-chaos: $(VENV)/.dev  ## Kill things while jobs are in flight: ROW=kills for one row, FULL=1 for the long form
-	$(PY) -m chaos $(if $(ROW),--row $(ROW)) $(if $(FULL),--full)
+chaos: $(VENV)/.dev  ## Kill things while jobs are in flight: ROW=kills for one row, FULL=1 for hours, WRITE=1 for a page
+	$(PY) -m chaos $(if $(ROW),--row $(ROW)) $(if $(FULL),--full) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 screenshots: $(VENV)/.dev browser  ## Take pictures of every page into docs/screens
 	$(PY) -m scripts.screenshots

@@ -5,48 +5,80 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import json
+import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from chaos.report import Outcome, Result, RowProgram, table
+from chaos.machine import commit, machine
+from chaos.report import Outcome, Result, RowProgram, page, summary, table
 from chaos.rows import NAMES, ON_REQUEST
 from chaos.stack import QUICK, ROOT, Setup
+from chaos.timetable import Turn, run_all
+
+PAGE = ROOT / "docs" / "chaos-report.md"
+LANES = 2  # rows at a time, of those that may run beside others
 
 
 def main() -> int:
     """The exit status: 0 when every promise was kept, else 1."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended, as by Ctrl-C
-    options = _parser().parse_args()
     signal.signal(
         signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
     )  # either way, what was started is stopped
-    seed = options.seed if options.seed is not None else int(time.time()) % 100_000
-    rows = [load(name) for name in options.row or _usual(full=options.full)]
-    print(f"callslip chaos: seed {seed}, commit {_commit()}, {'full' if options.full else 'short'} form")
-    print("periods, unless a row says otherwise: " + " ".join(f"{name}={value}" for name, value in QUICK.items()))
+    options = _parser().parse_args()
+    if options.seed is None:
+        options.seed = int(time.time()) % 100_000
+    turns = _turns(options)
+    if options.into:
+        result = run(turns[0], _setup(options, turns[0].database))
+        options.into.write_text(json.dumps(result.record()))
+        return int(result.verdict == "FAILED")
+    return _all(turns, options)
+
+
+def _all(turns: Sequence[Turn], options: argparse.Namespace) -> int:
+    form = "full" if options.full else "short"
+    scaled = f" at {options.scale:g} of its size" if options.scale != 1 else ""
+    head = [
+        f"{datetime.now(UTC):%-d %B %Y}, commit `{commit(ROOT)}`, seed {options.seed}, {form} form{scaled}.",
+        f"Machine: {machine(Path(tempfile.gettempdir()))}.",
+    ]
+    periods = " ".join(f"{name}={value}" for name, value in QUICK.items())
+    print(f"callslip chaos: seed {options.seed}, commit {commit(ROOT)}, {form} form{scaled}")
+    print(f"periods, unless a row says otherwise: {periods}", flush=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="cs-chaos-") as folder:
+        results = asyncio.run(run_all(turns, options.lanes, Path(folder)))
+    said = summary(results, time.monotonic() - began)
+    print(table(results), said, sep="\n")
+    if options.write:
+        PAGE.write_text(page(results, [*head, f"{said}.", "", f"Periods, unless a row says otherwise: `{periods}`."]))
+    return int(any(result.verdict == "FAILED" for result in results))
+
+
+def _turns(options: argparse.Namespace) -> list[Turn]:
+    names = options.row or [name for name in NAMES if options.full or name not in ON_REQUEST]
     wanted = ("sqlite", "postgresql") if options.database == "both" else (options.database,)
-    results = [
-        run(row, Setup(seed=seed, full=options.full, database=database, root=options.root, scale=options.scale))
-        for row in rows
+    handed_on = ["--seed", str(options.seed), "--scale", str(options.scale), "--root", str(options.root)]
+    handed_on += ["--full"] if options.full else []
+    return [
+        Turn(row, database, tuple(handed_on))
+        for row in map(load, names)
         for database in row.databases
         if database in wanted or len(row.databases) == 1
     ]
-    print(table(results))
-    failed = [result for result in results if result.outcome.problems]
-    kept = sum(result.verdict == "kept" for result in results)
-    print(f"{kept} kept, {len(failed)} failed, {len(results) - kept - len(failed)} skipped")
-    return 1 if failed else 0
 
 
-def _usual(*, full: bool) -> list[str]:
-    return [name for name in NAMES if full or name not in ON_REQUEST]
+def _setup(options: argparse.Namespace, database: str) -> Setup:
+    return Setup(seed=options.seed, full=options.full, database=database, root=options.root, scale=options.scale)
 
 
 def load(name: str) -> RowProgram:
@@ -55,9 +87,9 @@ def load(name: str) -> RowProgram:
     return row
 
 
-def run(row: RowProgram, setup: Setup) -> Result:
+def run(turn: Turn, setup: Setup) -> Result:
     """Runs one row in a folder of its own, which is kept where something was wrong."""
-    folder = Path(tempfile.mkdtemp(prefix="cs-chaos-"))
+    row, folder = turn.row, Path(tempfile.mkdtemp(prefix="cs-chaos-"))
     setup = replace(setup, row=row.name, folder=folder)
     began = time.monotonic()
     try:
@@ -65,19 +97,20 @@ def run(row: RowProgram, setup: Setup) -> Result:
     except Exception as error:  # noqa: BLE001 - outermost frame of a row: the others are still to be run
         traceback.print_exc()
         outcome = Outcome(problems=[f"the row itself broke: {type(error).__name__}: {error}"[:2000]])
-    result = Result(row=row, database=setup.database, outcome=outcome, seconds=time.monotonic() - began)
-    setup.say(f"{result.verdict} ({setup.database}, {result.seconds:.0f} s)")
-    if outcome.problems:
-        result.kept = str(folder)
-    else:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    result = Result(
+        name=turn.name,
+        promise=row.promise,
+        goal=row.wanted(full=setup.full),
+        outcome=outcome,
+        seconds=time.monotonic() - began,
+        cpu=sum(use.ru_utime + use.ru_stime for use in used),
+        kept=str(folder) if outcome.problems else None,
+    )
+    setup.say(f"{result.verdict} ({setup.database}, {result.seconds:.0f} s, {result.cpu:.0f} s of CPU)")
+    if not outcome.problems:
         shutil.rmtree(folder, ignore_errors=True)
     return result
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
-    said = subprocess.run(command, check=False, capture_output=True, text=True)
-    return said.stdout.strip() or "unknown"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,7 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="repeats a run, as far as processes can be repeated")
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     parser.add_argument("--scale", type=float, default=1.0, help="a share of the form's size, for a first look")
+    parser.add_argument("--lanes", type=int, default=LANES, help="how many rows that measure no times run at once")
+    parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.relative_to(ROOT)}, too")
     parser.add_argument("--root", type=Path, default=ROOT, help="where the product's code stands")
+    parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # how one row hands its result to the run
     return parser
 
 

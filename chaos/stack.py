@@ -8,7 +8,7 @@ import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -33,17 +33,19 @@ QUICK: Mapping[str, str] = {
     "N8N_TIMEOUT": "2s",
     "CALLBACK_TIMEOUT": "10s",
     "CALLBACK_DEADLINE": "5m",
-    "ORPHAN_AGE": "20s",
+    "ORPHAN_AGE": "12s",
     "DRAIN_TIMEOUT": "10s",
     "MIN_FREE_DISK": "1 MB",
 }
 
 
 def free_port() -> int:
-    """A port on the loopback interface that nobody uses right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on the loopback interface that nobody uses right now, from below those that the system gives to outgoing
+    connections: one of these could take it while its owner is killed and has not come back."""
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(15_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -247,5 +247,7 @@ async def _end(stack: Stack, clients: Clients, after: set[str]) -> list[str]:
 ROW = RowProgram(
     name="attackers",
     promise="full write access to Redis: 0 code run, 0 calls out, 0 state changes",
+    goal="0 code run, 0 calls out, 0 state changes over at least 12 kinds of attack",
     run=run,
+    takes=55,
 )

@@ -38,4 +38,11 @@ async def run(setup: Setup) -> Outcome:
     return Outcome(figures=[figure], problems=problems)
 
 
-ROW = RowProgram(name="clean", promise="0 extra copies in 2,000 deliveries without a fault", run=run)
+ROW = RowProgram(
+    name="clean",
+    promise="0 extra copies in deliveries without a fault",
+    goal="0 extra copies in 2,000 deliveries",
+    goal_full="0 extra copies in 20,000 deliveries",
+    run=run,
+    takes=120,
+)

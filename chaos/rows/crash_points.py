@@ -149,5 +149,8 @@ async def run(setup: Setup) -> Outcome:
 ROW = RowProgram(
     name="crash-points",
     promise="killed at every 5th (FULL: every) changing system call of upload, start, delivery, callback",
+    goal="every 5th point recovered, on both databases",
+    goal_full="every point recovered, on both databases",
     run=run,
+    takes=90,
 )

@@ -138,5 +138,7 @@ def _orderly(told: Counter[int], name: str) -> list[str]:
 ROW = RowProgram(
     name="disk",
     promise="disk full, file store or database: 507 or 503, nothing half-kept, goes on after space returns",
+    goal="only 507 or 503; nothing half-kept; goes on once there is room",
     run=run,
+    takes=45,
 )

@@ -103,5 +103,9 @@ async def run(setup: Setup) -> Outcome:
 ROW = RowProgram(
     name="drippers",
     promise="connections that drip are closed within 40 s; good uploads' p99 at most twice that in quiet",
+    goal="200 closed within 40 s; good uploads' p99 at most 2 x quiet",
+    goal_full="1,000 closed within 40 s; good uploads' p99 at most 2 x quiet",
     run=run,
+    alone=True,
+    takes=75,
 )

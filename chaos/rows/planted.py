@@ -209,5 +209,7 @@ def planted(root: Path, copy: Path, mistake: Mistake) -> Path | None:
 ROW = RowProgram(
     name="planted",
     promise="every mistake planted in a copy of the product is found by the row that is there for it",
+    goal="every planted mistake found, at least 12",
     run=run,
+    takes=800,
 )

@@ -137,5 +137,8 @@ def judge(image: Path, stack: Stack, files: Mapping[str, bytes], acked: list[str
 ROW = RowProgram(
     name="power",
     promise="power cuts in which only what fsync forced survives: 0 acknowledged uploads lost",
+    goal="0 acknowledged uploads lost in 50 power cuts",
+    goal_full="0 acknowledged uploads lost in 1,000 power cuts",
     run=run,
+    takes=50,
 )

@@ -99,5 +99,8 @@ async def _cancel_all(stack: Stack, clients: Clients) -> None:
 ROW = RowProgram(
     name="recovery",
     promise="a killed worker's job is attempted again within 15 s, with Valkey up, empty or gone",
+    goal="at most 15 s, default leases",
     run=run,
+    alone=True,
+    takes=90,
 )

@@ -164,5 +164,9 @@ def _judged(
 ROW = RowProgram(
     name="redis",
     promise="Valkey killed, emptied, full, read-only, hung, away: 0 refused, 0 lost, at most 2 s later",
+    goal="0 refused, 0 lost, at most 2 s more delay",
+    goal_full="0 refused, 0 lost, at most 2 s more delay, also for 10 minutes away",
     run=run,
+    alone=True,
+    takes=80,
 )

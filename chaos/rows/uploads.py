@@ -82,5 +82,8 @@ async def run(setup: Setup) -> Outcome:
 ROW = RowProgram(
     name="uploads",
     promise="uploads cut and tried again 1 to 5 times with their key: as many jobs as uploads",
+    goal="500 uploads are 500 jobs",
+    goal_full="10,000 uploads are 10,000 jobs",
     run=run,
+    takes=35,
 )

@@ -70,7 +70,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._disarm()
         if self.transport.is_closing():
             return
-        problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "instance": None}
+        # There is no address yet that could be named: an empty reference is the request itself (RFC 3986, 4.4).
+        problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail, "instance": ""}
         body = json.dumps(problem).encode()
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"

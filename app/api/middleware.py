@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem
@@ -73,6 +74,8 @@ class RequestContext:
             if not answer.status:
                 detail = "the service is being stopped; send it again, with the same Idempotency-Key if it had one"
                 await problem(scope["path"], 503, detail, headers={"Retry-After": "5"})(scope, receive, send)
+        except ClientDisconnect:  # whoever asked has gone in the middle of it: nobody to answer, and no mistake of ours
+            log.info("request_cut_off", extra={"method": scope["method"], "route": answer.route or _route(scope)})
         except Exception:
             log.exception("request_failed", extra={"method": scope["method"], "route": answer.route or _route(scope)})
             if answer.status:

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.routing import Match
 
 from app.domain import errors
 from app.domain.errors import FieldProblem
@@ -126,7 +127,17 @@ async def _on_http_exception(request: Request, error: Exception) -> ProblemRespo
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     detail = {404: "there is nothing at this address", 405: "this address does not take this method"}
     text = detail.get(error.status_code, error.detail)
-    return problem(request.url.path, error.status_code, text, headers=error.headers)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem(request.url.path, error.status_code, text, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods that this address takes: one address may be several routes, of which Starlette tells the first's."""
+    asked = [{**request.scope, "method": method} for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")]
+    routes = request.app.router.routes
+    return [scope["method"] for scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 def install_problems(app: FastAPI) -> None:

@@ -9,6 +9,7 @@ NAMES = {
     "uploads": "uploads",
     "callbacks": "callbacks",
     "attackers": "attackers",
+    "fuzz": "fuzz",
     "clean": "clean",
     "drippers": "drippers",
     "memory": "memory",

@@ -63,6 +63,11 @@ async def test_no_such_address_and_no_such_method(api, job_id):
     assert "GET" in answer.headers["allow"]
 
 
+async def test_an_address_with_several_routes_allows_the_methods_of_all_of_them(api, job_id):
+    assert (await api.request("OPTIONS", JOBS)).headers["allow"] == "GET, POST"
+    assert (await api.delete(f"{JOBS}/{job_id}/cancel")).headers["allow"] == "POST"
+
+
 class BrokenLog:
     """A bug, with a secret in its words."""
 

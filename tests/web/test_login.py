@@ -130,6 +130,26 @@ async def test_a_form_that_is_too_large_or_not_text_is_refused(browser):
     assert broken.status_code in (400, 401)
 
 
+async def test_a_browser_that_is_gone_before_its_form_has_come_is_no_error_of_the_service(world, caplog):
+    caplog.set_level("INFO")
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    app = world.app()
+    headers = [(b"host", b"callslip.test"), (b"sec-fetch-site", b"same-origin"), (b"content-length", b"100")]
+    scope = {"type": "http", "method": "POST", "path": "/login", "query_string": b"", "headers": headers, "app": app}
+    async with app.router.lifespan_context(app):
+        await app({**scope, "root_path": "", "scheme": "http", "client": None, "server": None}, receive, send)
+    assert sent == []
+    assert "request_cut_off" in caplog.messages
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_who_is_logged_in_is_not_asked_again(operator):
     answer = await operator.get("/login", params={"next": "/ops"})
     assert answer.status_code == 303

@@ -53,7 +53,7 @@ def test_no_error_of_the_tree_is_left_out():
     silent = [
         each.__name__ for each in tree if next(STATUS[branch] for branch in each.__mro__ if branch in STATUS) == 500
     ]
-    assert sorted(silent) == ["CallslipError", "DeliveryTrouble", "Misconfigured"]
+    assert sorted(silent) == ["CallslipError", "DeliveryTrouble", "Misconfigured", "ToolRefused", "ToolTrouble"]
 
 
 async def test_no_such_address_and_no_such_method(api, job_id):

@@ -1,6 +1,8 @@
 """The worker entry: `python rq_worker.py`."""
 
-from app.worker import main
-
 if __name__ == "__main__":
+    from app.worker import (
+        main,
+    )  # not above: the processes that compute for a step load this file, and need nothing of it
+
     main()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import uvloop
 from pydantic import SecretStr
 
+from app.bootstrap.local_workflows import local_workflows
 from app.bootstrap.queue import redis_url
+from app.bootstrap.tools import tools
 from app.bootstrap.workflows import configured_workflows, periods_of
 from app.core.settings import Settings
 from app.domain.errors import CallslipError, Unavailable
@@ -29,13 +32,17 @@ from app.infrastructure.job_search_sql import SqlJobSearch
 from app.infrastructure.job_statistics_sql import SqlJobStatistics
 from app.infrastructure.notice_box_sql import SqlNoticeBox
 from app.infrastructure.notifier_webhook import WebhookNotifier
+from app.infrastructure.off_loop import OffLoop
 from app.infrastructure.queue_rq import RqJobQueue
+from app.infrastructure.runner_steps import StepPorts, StepRunner
 from app.infrastructure.runner_webhook import WebhookRunner
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_revision import revision_is_current
+from app.infrastructure.step_store_sql import SqlStepStore
 from app.infrastructure.webhook_target import WebhookTarget
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from app.services import Services, UploadLimits
+from app.services.changes import Changes
 from app.services.clock import DatabaseClock
 from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
@@ -131,8 +138,10 @@ class _Builder:
         self.stack.push_async_callback(queue.close)
         feed = RedisJobFeed(redis_url(settings), settings.queue_name, self.search.versions, settings.feed_every)
         await self.stack.enter_async_context(feed)
-        found = configured_workflows(self.settings)
-        workflows = {name: workflow for name, (workflow, _) in found.items()}
+        delivered = configured_workflows(settings)
+        local = local_workflows(settings.workflows_dir, self.periods, taken=delivered)
+        workflows = {name: workflow for name, (workflow, _) in delivered.items()} | dict(local)
+        runners: dict[str, Runner] = {name: self._runner(*found) for name, found in delivered.items()}
         ports = Ports(
             log=self.log,
             agenda=self.agenda,
@@ -141,9 +150,10 @@ class _Builder:
             feed=feed,
             files=self.files,
             workflows=workflows,
-            runners={name: self._runner(workflow, target) for name, (workflow, target) in found.items()},
+            runners=runners,
             clock=self.clock,
         )
+        runners |= self._step_runners(local.values(), ports)
         in_flight = {name: workflow.in_flight for name, workflow in workflows.items()}
         tasks = TaskService(
             ports,
@@ -193,6 +203,18 @@ class _Builder:
             clock=self.clock,
             version=VERSION,
         )
+
+    def _step_runners(self, local: Iterable[Workflow], ports: Ports) -> Mapping[str, Runner]:
+        given = tools(self.settings, self.stack)
+        step_ports = StepPorts(
+            log=self.log,
+            steps=SqlStepStore(self.database),
+            feed=ports.feed,
+            files=self.files,
+            record=Changes(self.log, ports.feed, self.clock, ports.workflows).apply,
+            off_loop=OffLoop(os.cpu_count() or 1, self.settings.workflows_dir),
+        )
+        return {one.name: StepRunner(one, given, step_ports, self.settings.step_retry) for one in local}
 
     def _notices(self, as_client_sees_it: Callable[[Job], Mapping[str, Json]]) -> NoticeService | None:
         settings = self.settings

@@ -19,7 +19,11 @@ from app.infrastructure.workflow_config import N8nValues, load_workflows
 def check_workflows_or_exit(settings: Settings) -> None:
     """For entry points: a line on standard error for every mistake, and exit status 2."""
     try:
-        configured_workflows(settings)
+        taken = configured_workflows(settings)
+        if settings.workflows_dir is not None:
+            from app.bootstrap.local_workflows import local_workflows  # noqa: PLC0415 - runs whatever stands in the files
+
+            local_workflows(settings.workflows_dir, periods_of(settings), taken)
     except Misconfigured as error:
         sys.stderr.write("\n  ".join(["Callslip cannot start with these workflows:", *error.problems]) + "\n")
         raise SystemExit(2) from None

@@ -116,6 +116,10 @@ class Settings(BaseSettings):
     n8n_allow_private: bool = True
     workflows_file: Path = WORKFLOWS_FILE
 
+    # Local workflows
+    workflows_dir: Annotated[Path, AfterValidator(Path.absolute)] | None = None
+    step_retry: Schedule = _seconds(1, 5)
+
     # Periods
     callback_timeout: Period = timedelta(minutes=15)
     callback_deadline: Period = timedelta(hours=24)

@@ -22,6 +22,7 @@ class TroubleKind(StrEnum):
     NO_ANSWER = "no_answer"  # time-out or break after the body was sent: it may have run
     SERVER_ERROR = "server_error"  # 500: it may have run
     REFUSED = "refused"  # 401, 403, 404: a restarting n8n and a rotated token look like this
+    STEP = "step"  # something that a local step needs did not answer, or the step took too long
 
 
 class NoteKind(StrEnum):
@@ -233,11 +234,18 @@ def _delivered(job: Job, event: Delivered, at: datetime) -> Job:
     )
 
 
-def _progressed(job: Job, event: Progressed, at: datetime) -> Job:
-    job = replace(job, progress=event.progress, execution_id=event.execution_id or job.execution_id)
+def _progressed(before: Job, event: Progressed, at: datetime) -> Job:
+    job = replace(before, progress=event.progress, execution_id=event.execution_id or before.execution_id)
+    if job.status is PROCESSING and _millis(event.progress) > _millis(before.progress):
+        # Local work got further than ever: what kept it before is over, and it is not what ends its workers.
+        return replace(job, trouble=None, lost_leases=0)
     if job.status is WAITING and job.trouble:  # its voice ends the doubt whether it has the job
         return replace(job, trouble=None, delivered_at=at, due_at=at + event.due_in)
     return job
+
+
+def _millis(progress: Progress) -> int:
+    return round((progress.fraction or 0) * 1000)  # as it is stored
 
 
 def _noted(job: Job, kind: NoteKind, due_in: timedelta | None, at: datetime) -> Job:
@@ -310,7 +318,8 @@ def after_trouble(job: Job, problem: DeliveryTrouble, periods: Periods, at: date
         left = trouble.since + periods.refused_for - at
         delay = None if left <= timedelta() else min(delay or left, left)
     if delay is None or exhausted:
-        error = JobError(type=f"delivery_{kind}", detail=f"{problem} (tried {_times(trouble.count)})")
+        error_type = "step_trouble" if kind is TroubleKind.STEP else f"delivery_{kind}"
+        error = JobError(type=error_type, detail=f"{problem} (tried {_times(trouble.count)})")
         return Failed(attempt=job.attempt, error=error, trouble=kind, words=problem.words)
     return Postponed(attempt=job.attempt, delay=delay, trouble=kind, words=words)
 

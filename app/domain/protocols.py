@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.lifecycle import Event
-from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobStatus
+from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobStatus, Json
+from app.domain.tools import Usage
 
 
 class JobLogStore(Protocol):
@@ -320,6 +321,30 @@ class FileStore(Protocol):
 
     async def check(self) -> int:
         """Free bytes. Raises Unavailable when the store cannot be written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutput:
+    """What a finished step made: the `step`-th (from 1), its JSON, and what it took."""
+
+    step: int
+    name: str
+    output: Json
+    seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+
+
+class StepStore(Protocol):
+    """What the finished steps of each job made. A finished step is never run again."""
+
+    async def keep(self, job_id: JobId, attempt: int, done: StepOutput) -> None:
+        """Stores it durably. Raises StaleAttempt when the job is not being processed in that attempt; nothing is
+        stored then. What a step made first stays: keeping it again changes nothing."""
+        ...
+
+    async def kept(self, job_id: JobId) -> list[StepOutput]:
+        """Of each finished step, in their order; nothing for a job that is unknown or was erased."""
         ...
 
 

@@ -12,6 +12,7 @@ from app.domain.lifecycle import Periods
 from app.domain.models import Json
 
 ANY_TYPE = ("*/*",)
+SOFT_LIMIT, HARD_LIMIT = timedelta(seconds=240), timedelta(seconds=300)
 
 # The names under which a delivery carries facts of its own; no parameter may take one.
 RESERVED_NAMES = frozenset(
@@ -44,7 +45,7 @@ class Anonymous(StrEnum):
 class Step:
     """One step of a local workflow.
 
-    `run` is an async function. Its first argument is the `Work` at hand; every further one is annotated with a Protocol
+    `run` is an async function. Its first argument is the `Work` at hand (`app.domain.work`); every further one is annotated with a Protocol
     of `app.domain.tools` (or of the workflow's own file) and receives the adapter that the composition root chose. What
     it returns is stored, and later steps find it under the step's name.
     `weight` is its share of the whole; past `soft_limit` it is told to finish, past `hard_limit` it is ended.
@@ -54,8 +55,8 @@ class Step:
     title: str
     run: Callable[..., Awaitable[Json]]
     weight: float = 1.0
-    soft_limit: timedelta = timedelta(seconds=240)
-    hard_limit: timedelta = timedelta(seconds=300)
+    soft_limit: timedelta = SOFT_LIMIT
+    hard_limit: timedelta = HARD_LIMIT
 
 
 LONGEST_KEY = 400  # of a key in bytes: an index takes no more than about 2,700 on PostgreSQL

@@ -201,10 +201,9 @@ class Erase(Record):
     def apply(batch: Batch, run: Sequence[Record]) -> list[Outcome]:
         batch.flush()  # else details of this very batch would be written after the deletion
         counts = batch.many(ERASE_JOB, [record.job for record in run])
-        batch.many(
-            "DELETE FROM audit_detail WHERE job_id = :job_id",
-            [{"job_id": one.job["job_id"]} for one, count in zip(run, counts, strict=True) if count],
-        )
+        gone = [{"job_id": one.job["job_id"]} for one, count in zip(run, counts, strict=True) if count]
+        for table in ("audit_detail", "step_output"):
+            batch.many(f"DELETE FROM {table} WHERE job_id = :job_id", gone)  # noqa: S608 - from this line
         batch.scrub = True
         return [record.outcome(batch, updated=bool(count)) for record, count in zip(run, counts, strict=True)]
 

@@ -14,7 +14,17 @@ from uuid import UUID
 from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, StaleJob, SubjectFull
 from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus, first_id
-from app.domain.protocols import ANY_TIME, LOOKED_THROUGH, Between, JobCounts, JobPage, Mark, Notice, Standing
+from app.domain.protocols import (
+    ANY_TIME,
+    LOOKED_THROUGH,
+    Between,
+    JobCounts,
+    JobPage,
+    Mark,
+    Notice,
+    Standing,
+    StepOutput,
+)
 
 
 def local_time() -> datetime:
@@ -24,12 +34,13 @@ def local_time() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class MemoryJobs:
-    """What the four adapters share. `clock` stands for the database's."""
+    """What the adapters share. `clock` stands for the database's."""
 
     clock: Callable[[], datetime] = local_time
     jobs: dict[JobId, Job] = field(default_factory=dict)
     lines: dict[JobId, list[AuditEvent]] = field(default_factory=dict)
     notices: dict[tuple[JobId, int], Notice] = field(default_factory=dict)
+    outputs: dict[JobId, dict[int, StepOutput]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -66,6 +77,7 @@ class MemoryJobLogStore:
     async def erase(self, job: Job, line: AuditEvent) -> None:
         with self._memory.lock:
             self._replace(_erased(job), line)
+            self._memory.outputs.pop(job.job_id, None)
             lines = self._memory.lines[job.job_id]
             self._memory.lines[job.job_id] = [replace(one, detail=None) for one in lines]
 

@@ -212,3 +212,18 @@ class HttpCache(Table, table=True):
     etag: str | None = Field(sa_type=sa.Text)
     next: str | None = Field(sa_type=sa.Text)
     body: str = Field(sa_type=sa.Text)
+
+
+class StepOutput(Table, table=True):
+    """What a finished step of a local job made."""
+
+    __tablename__: ClassVar[str] = "step_output"
+
+    job_id: UUID = Field(sa_type=Id, primary_key=True)
+    step: int = Field(primary_key=True)
+    name: str = Field(sa_type=sa.Text)
+    seconds: float = Field(sa_type=sa.Double)
+    tokens_in: int = Field(sa_type=sa.BigInteger)
+    tokens_out: int = Field(sa_type=sa.BigInteger)
+    cost: float | None = Field(sa_type=sa.Double)
+    output: Any = Field(sa_column=sa.Column(CanonicalJson, nullable=False))

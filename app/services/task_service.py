@@ -25,15 +25,17 @@ from app.domain.errors import (
     JobNotRetryable,
     OverQuota,
     Race,
+    StaleAttempt,
     StaleJob,
     SubjectFull,
     Unavailable,
 )
-from app.domain.lifecycle import Cancelled, Delivered, Event, Noted, NoteKind, Periods, Started, TroubleKind
-from app.domain.models import FilePart, Job, JobId, JobStatus, ParamPart, new_job_id
+from app.domain.lifecycle import Cancelled, Delivered, Event, Noted, NoteKind, Periods, Postponed, Started, TroubleKind
+from app.domain.models import FilePart, Job, JobId, JobStatus, Json, ParamPart, new_job_id
 from app.domain.protocols import FileStore, JobAgenda, JobFeed, JobLogStore, JobQueue, JobSearch, Runner
 from app.domain.workflow import Workflow
 from app.services.callbacks import Answer, Callback, Reading, read_callback
+from app.services.changes import Changes
 from app.services.intake import Intake
 from app.services.leases import Hold, LeaseKeeper
 from app.services.slots import NoRoom, Slots
@@ -82,6 +84,7 @@ class TaskService:
     ) -> None:
         self._ports = ports
         self._log, self._clock = ports.log, ports.clock
+        self._changes = Changes(ports.log, ports.feed, ports.clock, ports.workflows)
         self._leases, self._slots = leases, slots
         self._max_size, self._max_open_jobs = max_size, max_open_jobs
         self._background: set[asyncio.Task[None]] = set()
@@ -190,7 +193,7 @@ class TaskService:
             return "of an unknown workflow"
         try:
             async with self._slots.hold(job.workflow, alone=job.lost_leases >= lifecycle.MOST_LOST_LEASES - 1):
-                job = await self._change(job_id, Started(lease=self._periods(job).lease))
+                job = await self._changes.apply(job_id, Started(lease=self._periods(job).lease))
                 async with self._leases.hold(job) as hold:
                     return await self._attempt(job, hold)
         except NoRoom:
@@ -206,13 +209,22 @@ class TaskService:
                 event = await self._ports.runners[job.workflow].run(job)
             except DeliveryTrouble as trouble:
                 event = self._after(job, trouble)
+            except StaleAttempt:
+                return "lost"
             return await self._report(job, event)
         except asyncio.CancelledError:
             if hold.lost:
                 return "lost"
-            doubt = DeliveryTrouble(TroubleKind.NO_ANSWER, "the worker was stopped in the middle of the delivery")
-            await asyncio.shield(self._report(job, self._after(job, doubt)))
+            await asyncio.shield(self._report(job, self._broken_off(job)))
             raise
+
+    def _broken_off(self, job: Job) -> Event:
+        """What follows when the worker is stopped: steps go on where they were, a delivery is in doubt."""
+        if self._ports.workflows[job.workflow].steps:
+            words: dict[str, Json] = {"answer": "the worker was stopped; another goes on with the step it was in"}
+            return Postponed(attempt=job.attempt, delay=timedelta(), words=words)
+        doubt = DeliveryTrouble(TroubleKind.NO_ANSWER, "the worker was stopped in the middle of the delivery")
+        return self._after(job, doubt)
 
     def _after(self, job: Job, trouble: DeliveryTrouble) -> Event:
         return lifecycle.after_trouble(job, trouble, self._periods(job), self._clock(), _jitter())
@@ -226,7 +238,7 @@ class TaskService:
         outcome = type(event).__name__
         while True:
             try:
-                await self._change(job.job_id, event)
+                await self._changes.apply(job.job_id, event)
             except Unavailable:
                 await asyncio.sleep(REPORT_RETRY.total_seconds())
                 continue
@@ -246,27 +258,6 @@ class TaskService:
             async with self._inquiries:
                 await runner.stop(job)
 
-    async def _change(self, job_id: JobId, event: Event) -> Job:
-        """Applies one event. Raises IllegalTransition, StaleAttempt, NotDue, JobNotFound, Unavailable."""
-        while True:
-            job = await self._log.get(job_id)
-            try:
-                return await self._record(job, event)
-            except StaleJob:
-                continue
-
-    async def _record(self, job: Job, event: Event) -> Job:
-        changed, line = lifecycle.advance(job, event, self._clock())
-        await self._log.record(changed, line, self._places(job) if isinstance(event, Started) else None)
-        self._ports.feed.tell(job.job_id)
-        return changed
-
-    def _places(self, job: Job) -> int | None:
-        """How many of the workflow's jobs may be about this one's subject; None where that is nothing to be asked: a
-        job that was started before has its place."""
-        workflow = self._ports.workflows.get(job.workflow)
-        return workflow.subject_limit if workflow and job.subject is not None and job.attempt == 0 else None
-
     async def callback(self, job_id: JobId, callback: Callback) -> Answer:
         """Applies what the workflow reports. Authentic and well-formed is presumed; late, repeated or contradicting
         reports are noted as evidence and change nothing. Raises JobNotFound, StoreUnavailable."""
@@ -283,13 +274,13 @@ class TaskService:
             age = self._clock() - job.delivered_at
             CALLBACK_AGE.labels(workflow=job.workflow).observe(max(age.total_seconds(), 0))
         for event in reading.events:
-            job = await self._record(job, event)
+            job = await self._changes.record(job, event)
         return Answer(applied=reading.reason is None, reason=reading.reason, job=job)
 
     async def cancel(self, job_id: JobId) -> Job:
         """Ends an unfinished job, and asks the far side to stop it. Raises JobNotFound, JobHasEnded."""
         try:
-            job = await self._change(job_id, Cancelled())
+            job = await self._changes.apply(job_id, Cancelled())
         except IllegalTransition as error:
             raise JobHasEnded("the job has ended already") from error
         self._spawn(self._stop(job))
@@ -345,7 +336,7 @@ class TaskService:
 
     async def _settled(self, job: Job, event: Event) -> Job | None:
         with suppress(Race):  # somebody else saw to it
-            changed = await self._record(job, event)
+            changed = await self._changes.record(job, event)
             ATTEMPTS.labels(workflow=job.workflow, outcome=f"swept {type(event).__name__}").inc()
             return changed
         return None

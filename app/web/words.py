@@ -24,11 +24,14 @@ TROUBLE = {
     TroubleKind.NO_ANSWER: "The workflow did not answer; it may have begun all the same.",
     TroubleKind.SERVER_ERROR: "The workflow answered with an error of its own.",
     TroubleKind.REFUSED: "The workflow refused the delivery.",
+    TroubleKind.STEP: "A step could not be done this time.",
 }
 _REASONS = {
     "workflow": "The workflow reports that it failed.",
     "worker_lost": "The work ended its worker three times, so it is not tried again.",
     "callback_deadline": "The workflow took the work, but never reported a result.",
+    "step_failed": "A step of the work failed.",
+    "step_trouble": "A step of the work could not be done, however often it was tried.",
     "delivery_unavailable": "The workflow could not be reached.",
     "delivery_no_answer": "The workflow never answered.",
     "delivery_server_error": "The workflow kept answering with an error of its own.",

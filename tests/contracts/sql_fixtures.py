@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from app.domain.errors import CallslipError
 from app.domain.lifecycle import Event
 from app.domain.models import AuditEvent, Job, JobId
-from app.domain.protocols import JobAgenda, JobLogStore, JobSearch, JobStatistics, NoticeBox
+from app.domain.protocols import JobAgenda, JobLogStore, JobSearch, JobStatistics, NoticeBox, StepStore
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.job_search_sql import SqlJobSearch
@@ -34,9 +34,11 @@ from app.infrastructure.memory_job_log import (
     MemoryNoticeBox,
 )
 from app.infrastructure.memory_statistics import MemoryJobStatistics
+from app.infrastructure.memory_step_store import MemoryStepStore
 from app.infrastructure.notice_box_sql import SqlNoticeBox
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_schema import migrate
+from app.infrastructure.step_store_sql import SqlStepStore
 from tests.jobs import accepted, history
 
 ZONE = "Asia/Kathmandu"  # 5 h 45 min: no mistake with zones goes unseen
@@ -160,6 +162,7 @@ class Stores:
     search: JobSearch
     statistics: JobStatistics
     notices: NoticeBox
+    steps: StepStore
     database: SqlDatabase | None = None
 
     async def added(self, *events: Event, **changes: Any) -> Job:
@@ -173,6 +176,10 @@ class Stores:
         for job, line in history(job, *events, at=job.due_at or job.created_at):  # noqa: B020 - the newest is wanted
             await self.log.record(job, line)
         return job
+
+    def next(self, job: Job, event: Event) -> tuple[Job, AuditEvent]:
+        """The version and line that would follow from this event."""
+        return history(job, event, at=job.due_at or job.created_at)[-1]
 
     async def chain(self, job_id: JobId) -> tuple[Job | None, list[AuditEvent]]:
         """Row and lines, as a verification sees them."""
@@ -192,6 +199,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             search=MemoryJobSearch(memory),
             statistics=MemoryJobStatistics(memory),
             notices=MemoryNoticeBox(memory),
+            steps=MemoryStepStore(memory),
         )
         return
     with new_database(request.param, request, tmp_path) as url:
@@ -209,6 +217,7 @@ def sql_stores(database: SqlDatabase) -> Stores:
         search=SqlJobSearch(database),
         statistics=SqlJobStatistics(database),
         notices=SqlNoticeBox(database),
+        steps=SqlStepStore(database),
         database=database,
     )
 

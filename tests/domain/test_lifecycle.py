@@ -314,3 +314,18 @@ def test_ids_sort_by_time_and_tell_it() -> None:
 def test_a_service_that_refuses_to_start_says_every_problem_on_a_line() -> None:
     refusal = Misconfigured(["A is missing", "B is weak"])
     assert (refusal.problems, str(refusal)) == (("A is missing", "B is weak"), "A is missing\nB is weak")
+
+
+def test_local_work_that_gets_further_forgives_lost_leases_and_trouble() -> None:
+    trouble = Trouble(kind="step", since=AT, count=3)
+    at_it = replace(in_status(JobStatus.PROCESSING), lost_leases=2, trouble=trouble, progress=Progress(fraction=0.3334))
+    same, _ = lifecycle.advance(at_it, Progressed(progress=Progress(fraction=0.33339), due_in=SECOND), AT)
+    assert (same.lost_leases, same.trouble) == (2, trouble)
+    further, _ = lifecycle.advance(at_it, Progressed(progress=Progress(fraction=0.5), due_in=SECOND), AT)
+    assert (further.lost_leases, further.trouble) == (0, None)
+
+
+def test_a_step_that_cannot_be_done_fails_the_job_when_the_schedule_is_used_up() -> None:
+    waits, job = tries(TroubleKind.STEP)
+    assert tuple(waits) == PERIODS.schedule
+    assert job.error == JobError(type="step_trouble", detail="no (tried 8 times)")

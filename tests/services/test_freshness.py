@@ -46,7 +46,9 @@ class Reports(Bench):
 
     async def fail(self, asked: Outcome) -> Job:
         assert asked.making is not None
-        return await self.tasks._change(asked.making.job_id, Failed(error=JobError(type="x", detail="no such user")))
+        return await self.tasks._changes.apply(
+            asked.making.job_id, Failed(error=JobError(type="x", detail="no such user"))
+        )
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format newcomer chaos screenshots test-n8n browser requirements clean
+.PHONY: help run test check format newcomer chaos bench screenshots test-n8n browser requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +31,14 @@ newcomer:  ## Time a first run from a clone in an empty folder with an empty HOM
 
 chaos: $(VENV)/.dev  ## Kill things while jobs are in flight: ROW=kills for one row, FULL=1 for hours, WRITE=1 for a page
 	$(PY) -m chaos $(if $(ROW),--row $(ROW)) $(if $(FULL),--full) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
+
+bench: $(VENV)/.dev .bench/.peers .bench/.arq  ## Measure beside limits and peers, 15 minutes: ROW=accept for one row, ROUNDS=5
+	$(PY) -m bench $(if $(ROW),--row $(ROW)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.bench/.peers .bench/.arq: .bench/.%: bench/peers/requirements.txt bench/peers/requirements-arq.txt
+	@mkdir -p .bench
+	@$(PYTHON) scripts/environment.py .bench/$* bench/peers/requirements$(if $(filter arq,$*),-arq).txt
+	@touch $@
 
 screenshots: $(VENV)/.dev browser  ## Take pictures of every page into docs/screens
 	$(PY) -m scripts.screenshots

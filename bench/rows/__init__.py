@@ -1,0 +1,1 @@
+"""The rows of `make bench`, in their order. Each takes a stage and gives a report."""

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from app.api.openapi_answers import complete
 from app.api.problems import Problem
 
 _REF = "#/components/schemas/{model}"
@@ -83,6 +84,7 @@ def describe(app: FastAPI, models: Mapping[str, type[BaseModel]]) -> None:
                 own = model.model_json_schema(ref_template=_REF)
                 components.update(own.pop("$defs", {}))
                 components[name] = own
+            complete(schema)
             app.openapi_schema = schema
         return app.openapi_schema
 

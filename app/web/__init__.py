@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from app.web import audit_page, hand_in, login, ops, rendering, ticket
+from app.web import audit_page, hand_in, login, ops, reference, rendering, ticket
 from app.web.failures import install_failures
 from app.web.fragments import Fragments
 from app.web.gate import logged_in
@@ -17,6 +17,14 @@ def install(app: FastAPI, *, read_parts: ReadParts) -> None:
     reading a form as it streams in."""
     app.state.read_parts = read_parts
     app.state.fragments, app.state.day, app.state.logged_in = Fragments(), Day(), logged_in
-    for part in (rendering.static, login.router, hand_in.router, ticket.router, ops.router, audit_page.router):
+    for part in (
+        rendering.static,
+        login.router,
+        hand_in.router,
+        ticket.router,
+        ops.router,
+        audit_page.router,
+        reference.router,
+    ):
         app.include_router(part)
     install_failures(app)

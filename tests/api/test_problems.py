@@ -148,7 +148,12 @@ async def test_the_description_tells_the_truth(api):
     schemas = description["components"]["schemas"]
     assert "HTTPValidationError" not in schemas
     assert {"Problem", "JobInfo", "JobCreationResponse", "JobCallbackPayload", "FileUploadInfo"} <= schemas.keys()
-    assert description["components"]["securitySchemes"].keys() == {"apiKey", "linkToken", "callbackToken"}
+    assert description["components"]["securitySchemes"].keys() == {
+        "apiKey",
+        "linkToken",
+        "callbackToken",
+        "webhookSignature",
+    }
     operations = {
         (path, method): operation for path, item in description["paths"].items() for method, operation in item.items()
     }
@@ -159,7 +164,7 @@ async def test_the_description_tells_the_truth(api):
     bodies = operations[JOBS, "post"]["requestBody"]["content"]
     assert bodies.keys() == {"multipart/form-data", "application/json"}
     callback = operations[JOBS + "/{job_id}/callback", "post"]
-    assert callback["security"] == [{"callbackToken": []}]
+    assert callback["security"] == [{"callbackToken": []}, {"webhookSignature": []}]
     text = str(description)
     for name in [piece.split("'")[0] for piece in text.split("#/components/schemas/")[1:]]:
         assert name in schemas

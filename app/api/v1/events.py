@@ -21,7 +21,17 @@ router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], responses=PROBLEMS)
 
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Content-Type": "text/event-stream; charset=utf-8"}
 _STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {}}, "description": "One event for each line of the history"}
+    200: {
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string", "description": "Events as the WHATWG has them."},
+                "example": 'id: 3\nevent: Delivered\ndata: {"version": 3, "type": "Delivered", "after": "waiting", …}\n\n',
+            }
+        },
+        "description": "One event for each line of the history: `id:` is its version, `event:` its type, `data:` the "
+        "line as in the history (without what went over the wire, for holders of a link). A comment comes every 15 s. "
+        "The stream ends after the event that made the job `success`, `failure` or `cancelled`.",
+    }
 }
 
 HasKey = Annotated[bool, Depends(Reader(Opens.PAGE))]

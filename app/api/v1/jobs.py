@@ -37,7 +37,12 @@ async def submit(request: Request, client: Client, services: Ours) -> Response:
     return created(services, submitted)
 
 
-@router.get("/{job_id}", response_model=schemas.JobInfo, dependencies=[Depends(client)], responses={304: {}})
+@router.get(
+    "/{job_id}",
+    response_model=schemas.JobInfo,
+    dependencies=[Depends(client)],
+    responses={304: {"description": "It is the one that is known"}},
+)
 async def look(
     request: Request, job_id: JobIdInPath, services: Ours, wait: Annotated[float, Query(ge=0, le=60)] = 0
 ) -> Response:

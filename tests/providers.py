@@ -94,3 +94,49 @@ def serpapi(*results: tuple[str, str, str]) -> Behaviour:
         )
 
     return behave
+
+
+def chat(*sections: list[tuple[str, list[int]]], seen: list[dict] | None = None) -> Behaviour:
+    """OpenAI's chat protocol: the model "calls" the tool that it was offered with one section after the other, the last one
+    again and again. 401 without the key. With `"stream": true` the same comes in pieces."""
+    left = list(sections)
+
+    async def behave(call: Call) -> None:
+        asked = json.loads(await call.read_body())
+        if seen is not None:
+            seen.append(asked)
+        if call.receipt.header("authorization") != f"Bearer {KEY}":
+            await call.send(as_json(401, {"error": {"message": f"Incorrect API key {KEY}", "code": "invalid_api_key"}}))
+            return
+        section = left.pop(0) if len(left) > 1 else left[0]
+        arguments = json.dumps({"sentences": [{"text": text, "sources": numbers} for text, numbers in section]})
+        function = {"name": asked["tools"][0]["function"]["name"], "arguments": arguments}
+        message = {"role": "assistant", "content": None}
+        message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
+        head = {"id": "chat-1", "created": 1_780_000_000, "model": asked["model"]}
+        usage = {"prompt_tokens": 120, "completion_tokens": 30, "total_tokens": 150}
+        if not asked.get("stream"):
+            choice = {"index": 0, "finish_reason": "tool_calls", "message": message}
+            await call.send(as_json(200, head | {"object": "chat.completion", "choices": [choice], "usage": usage}))
+            return
+        delta = {"role": "assistant", "tool_calls": [message["tool_calls"][0] | {"index": 0}]}
+        pieces = [
+            {"choices": [{"index": 0, "delta": delta}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+            {"choices": [], "usage": usage},
+        ]
+        lines = [f"data: {json.dumps(head | {'object': 'chat.completion.chunk'} | piece)}\n\n" for piece in pieces]
+        await call.send(answer(200, "".join([*lines, "data: [DONE]\n\n"]), "text/event-stream"))
+
+    return behave
+
+
+def website(pages: dict[str, tuple[int, str, bytes, dict[str, str]]]) -> Behaviour:
+    """A small web site: path to (status, media type, body, headers)."""
+
+    async def behave(call: Call) -> None:
+        await call.read_body()
+        status, kind, body, headers = pages.get(urlsplit(call.receipt.path).path, (404, "text/plain", b"no", {}))
+        await call.send(answer(status, body, kind, headers))
+
+    return behave

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from app.bootstrap.services import open_services
 from app.core.settings import settings_or_exit
-from app.domain import audit
-from app.domain.audit import Finding
+from app.domain import verification
 from app.domain.errors import CallslipError, JobNotFound
 from app.domain.models import JobId
+from app.domain.verification import Finding
 from app.services import Services
 
 SOUND, TAMPERED, CANNOT_TELL = 0, 1, 2
@@ -47,9 +47,9 @@ async def verify(services: Services, job_id: JobId | None, *, as_json: bool) -> 
     """Walks the chains, folds each job's lines and compares them with its row; says what is wrong first in each job."""
     jobs = lines = 0
     findings: list[Finding] = []
-    async for found, job, events in services.log.walk(job_id):
+    async for found, job, events, strays in services.log.walk(job_id):
         jobs, lines = jobs + 1, lines + len(events)
-        if finding := audit.verify(job, found, events):
+        if finding := verification.verify(job, found, events, strays):
             findings.append(finding)
             if not as_json:
                 where = "its row" if finding.version is None else f"version {finding.version}"

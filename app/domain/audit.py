@@ -14,23 +14,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from json.encoder import encode_basestring
+from typing import NamedTuple
 
-from app.domain.models import AuditEvent, Job, JobId, JobStatus, Json
+from app.domain.models import AuditEvent, Job, JobId, Json
 
-UNCHAINED = frozenset({"due_at"})  # a lease renewal moves it without a line
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def canonical(value: Json | Mapping[str, Json]) -> bytes:
     """The one byte form of a JSON value that is hashed and compared."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _encode(value).encode()
 
 
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always the same width."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{at.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
 
 
 def genesis(job_id: JobId) -> str:
@@ -43,19 +44,56 @@ def commitment(salt: str, version: int, detail: Mapping[str, Json]) -> str:
     return hashlib.sha256(b"\x01" + bytes.fromhex(salt) + version.to_bytes(8) + canonical(detail)).hexdigest()
 
 
+class StoredLine(NamedTuple):
+    """A line as it is stored: facts and detail are the very texts that were hashed, `at` is in the form of `timestamp`."""
+
+    job_id: str
+    version: int
+    at: str
+    type: str
+    before: str | None
+    after: str
+    facts: str
+    commitment: str | None
+    prev_hash: str
+    hash: str
+    detail: str | None
+
+
+def stored(event: AuditEvent) -> StoredLine:
+    """The line as a store keeps it."""
+    return StoredLine(
+        job_id=str(event.job_id),
+        version=event.version,
+        at=timestamp(event.at),
+        type=event.type,
+        before=event.before,
+        after=event.after,
+        facts=canonical(event.facts).decode(),
+        commitment=event.commitment,
+        prev_hash=event.prev_hash,
+        hash=event.hash,
+        detail=None if event.detail is None else canonical(event.detail).decode(),
+    )
+
+
 def line_hash(event: AuditEvent) -> str:
     """The hash that `event` must carry."""
-    body: dict[str, Json] = {
-        "job_id": str(event.job_id),
-        "version": event.version,
-        "at": timestamp(event.at),
-        "type": event.type,
-        "before": event.before,
-        "after": event.after,
-        "facts": dict(event.facts),
-        "commitment": event.commitment,
-    }
-    return hashlib.sha256(b"\x00" + bytes.fromhex(event.prev_hash) + canonical(body)).hexdigest()
+    return stored_hash(stored(event), event.version)
+
+
+def stored_hash(line: StoredLine, version: int) -> str:
+    """The hash that the line must carry, had it this version. Raises ValueError where its previous hash is none.
+
+    The body is written out here, because a verification does it a million times.
+    """
+    commitment = "null" if line.commitment is None else encode_basestring(line.commitment)
+    before = "null" if line.before is None else encode_basestring(line.before)
+    body = (
+        f'{{"after":{encode_basestring(line.after)},"at":"{line.at}","before":{before},"commitment":{commitment},'
+        f'"facts":{line.facts},"job_id":"{line.job_id}","type":{encode_basestring(line.type)},"version":{version}}}'
+    )
+    return hashlib.sha256(b"\x00" + bytes.fromhex(line.prev_hash) + body.encode()).hexdigest()
 
 
 def facts(job: Job) -> dict[str, Json]:
@@ -111,72 +149,6 @@ def changed(before: Mapping[str, Json] | None, after: Mapping[str, Json]) -> dic
     if before is None:
         return {key: value for key, value in after.items() if value not in (None, {})}
     return {key: value for key, value in after.items() if before[key] != value}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What verification found wrong: in which job, at which version (None: the row itself), which kind, in words."""
-
-    job_id: JobId
-    version: int | None
-    kind: str
-    message: str
-
-
-def verify(job: Job | None, job_id: JobId, events: Iterable[AuditEvent]) -> Finding | None:
-    """The first thing that is wrong with a job's history, or None. `events` are all of its lines in stored order.
-
-    Kinds: `missing` `reordered` `moved` `changed` `detail changed` `truncated` `row changed` `row missing`.
-    """
-    expected, head = 1, genesis(job_id)
-    folded: dict[str, Json] = {}
-    status: JobStatus | None = None
-    erased = False
-    for event in events:
-        wrong = _wrong(event, job_id, expected, head, status, None if job is None else job.salt)
-        if wrong:
-            return Finding(job_id, event.version, *wrong)
-        folded.update(event.facts)
-        folded.update(event.detail or {})
-        expected, head, status = event.version + 1, event.hash, event.after
-        erased = erased or event.facts.get("note") == "erased"
-    if job is None:
-        return Finding(job_id, None, "row missing", "there are audit lines, but no job")
-    if job.version != expected - 1 or job.head != head:
-        return Finding(
-            job_id, expected, "truncated", f"the row is at version {job.version}, the lines end at {expected - 1}"
-        )
-    if job.salt is None and not erased:
-        return Finding(job_id, None, "detail changed", "the details are gone, but no line says that the job was erased")
-    return next(_row_differences(job, status, folded), None)
-
-
-def _wrong(
-    event: AuditEvent, job_id: JobId, expected: int, head: str, status: JobStatus | None, salt: str | None
-) -> tuple[str, str] | None:
-    if event.job_id != job_id:
-        return "moved", f"belongs to job {event.job_id}"
-    if event.version < expected:
-        return "reordered", f"expected version {expected}"
-    if event.version > expected:
-        return "missing", f"version {expected} is missing"
-    if event.prev_hash != head or event.hash != line_hash(event) or event.before != status:
-        return "changed", "the line does not continue the chain"
-    if salt and event.commitment and event.detail is None:
-        return "detail changed", "the detail is missing, although the job was not erased"
-    if salt and event.detail is not None and event.commitment != commitment(salt, event.version, event.detail):
-        return "detail changed", "the detail is not the one that was committed to"
-    return None
-
-
-def _row_differences(job: Job, status: JobStatus | None, folded: Mapping[str, Json]) -> Iterator[Finding]:
-    row = facts(job) if job.salt is None else facts(job) | details(job)
-    skip = UNCHAINED if job.status is JobStatus.PROCESSING else frozenset()
-    if job.status != status:
-        yield Finding(job.job_id, None, "row changed", f"status is {job.status}, the lines say {status}")
-    for key, value in row.items():
-        if key not in skip and value != folded.get(key, {} if key == "params" else None):
-            yield Finding(job.job_id, None, "row changed", f"{key} is not what the lines say")
 
 
 def _time(at: datetime | None) -> str | None:

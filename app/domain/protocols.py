@@ -15,6 +15,7 @@ from typing import Protocol
 from app.domain.lifecycle import Event
 from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobStatus, Json
 from app.domain.tools import Usage
+from app.domain.verification import StoredHistory
 
 
 class JobLogStore(Protocol):
@@ -51,9 +52,9 @@ class JobLogStore(Protocol):
         """The lines with a version greater than `after`, in order; details are None once erased. Raises JobNotFound."""
         ...
 
-    def walk(self, job_id: JobId | None = None) -> AsyncIterator[tuple[JobId, Job | None, list[AuditEvent]]]:
-        """Every job, or one, with all its stored lines in stored order, for verification: also rows without lines
-        and lines without a row. Holds one job at a time in memory."""
+    def walk(self, job_id: JobId | None = None) -> AsyncIterator[StoredHistory]:
+        """Every job, or one, as of one moment each, for verification: also rows without lines, lines without a row,
+        and what cannot be read. Holds a bounded number of lines, and one job's more, in memory."""
         ...
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from app.domain.errors import DuplicateJob, JobNotFound, StaleJob, StoreUnavailable, SubjectFull
 from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId
+from app.domain.verification import StoredHistory
 from app.infrastructure import sql_subjects
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_rows import (
@@ -27,6 +27,7 @@ from app.infrastructure.sql_rows import (
     line_values,
 )
 from app.infrastructure.sql_tables import OUTCOME, UNFINISHED
+from app.infrastructure.sql_walk import walk
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 
 SELECT_LINES = (
@@ -34,14 +35,6 @@ SELECT_LINES = (
     " LEFT JOIN audit_detail d ON d.job_id = e.job_id AND d.version = e.version"
     " WHERE e.job_id = :job_id AND e.version > :after ORDER BY e.version"
 )
-# Lines may stand without a row, and rows without lines: that is what a walk is for.
-SELECT_IDS = """
-SELECT job_id FROM (SELECT job_id FROM job_log WHERE job_id >= :start ORDER BY job_id LIMIT 500) AS jobs
-UNION SELECT job_id FROM (SELECT DISTINCT job_id FROM audit_event WHERE job_id >= :start ORDER BY job_id LIMIT 500) AS lines
-ORDER BY job_id LIMIT 500
-"""
-LEAST_VERSION = -(1 << 31)  # a forged line may have any
-UUID_MAX = (1 << 128) - 1
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -257,28 +250,8 @@ class SqlJobLogStore:
             await self.get(job_id)
         return [line_from(row, self._codec) for row in rows]
 
-    async def walk(self, job_id: JobId | None = None) -> AsyncIterator[tuple[JobId, Job | None, list[AuditEvent]]]:
-        if job_id is not None:
-            job, lines = await self._whole(job_id)
-            if job or lines:
-                yield job_id, job, lines
-            return
-        start = 0
-        while rows := await self._database.rows(SELECT_IDS, {"start": self._codec.id_in(UUID(int=start))}):
-            for (value,) in rows:
-                found = JobId(self._codec.id_out(value))
-                job, lines = await self._whole(found)
-                yield found, job, lines
-                start = found.int + 1
-            if start > UUID_MAX:
-                return
-
-    async def _whole(self, job_id: JobId) -> tuple[Job | None, list[AuditEvent]]:
-        """Row and lines as of one moment, or a change in between would look like tampering."""
-        row = (f"{SELECT_JOB} WHERE job_id = :job_id", self._named(job_id))
-        lines = (SELECT_LINES, self._named(job_id, after=LEAST_VERSION))
-        found, history = await self._database.snapshot([row, lines], quick=True)
-        return job_from(found[0], self._codec) if found else None, [line_from(one, self._codec) for one in history]
+    def walk(self, job_id: JobId | None = None) -> AsyncIterator[StoredHistory]:
+        return walk(self._database, job_id)
 
     def _named(self, job_id: JobId, **more: object) -> Values:
         return {"job_id": self._codec.id_in(job_id), **more}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+from app.domain.audit import stored
 from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, StaleJob, SubjectFull
 from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus, first_id
@@ -25,6 +26,7 @@ from app.domain.protocols import (
     Standing,
     StepOutput,
 )
+from app.domain.verification import StoredHistory
 
 
 def local_time() -> datetime:
@@ -102,13 +104,13 @@ class MemoryJobLogStore:
         with self._memory.lock:
             return [line for line in self._memory.lines[job_id] if line.version > after]
 
-    async def walk(self, job_id: JobId | None = None) -> AsyncIterator[tuple[JobId, Job | None, list[AuditEvent]]]:
+    async def walk(self, job_id: JobId | None = None) -> AsyncIterator[StoredHistory]:
         with self._memory.lock:
             known = sorted(self._memory.jobs.keys() | self._memory.lines.keys())
         for one in known if job_id is None else {job_id} & set(known):
             with self._memory.lock:
-                found = self._memory.jobs.get(one), list(self._memory.lines.get(one, ()))
-            yield one, *found
+                found = self._memory.jobs.get(one), [stored(line) for line in self._memory.lines.get(one, ())]
+            yield StoredHistory(one, *found, ())
 
 
 def _room(memory: MemoryJobs, job: Job, places: int) -> bool:

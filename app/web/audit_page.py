@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from app.domain import audit
-from app.domain.audit import Finding
+from app.domain import audit, verification
 from app.domain.models import AuditEvent, Json
+from app.domain.verification import Finding
 from app.web.gate import Operator, Ours, job_id_of
 from app.web.history import Moment, moment
 from app.web.job_view import job_view
@@ -35,7 +35,7 @@ async def record(request: Request, job_id: str, services: Ours, session: Operato
     """The chain from the first line on, checked while one looks."""
     wanted = job_id_of(job_id)
     job, events = await services.log.get(wanted), await services.log.history(wanted)
-    finding = audit.verify(job, wanted, events)
+    finding = verification.verify(job, wanted, events)
     return page(
         request,
         "audit.html",

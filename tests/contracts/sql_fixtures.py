@@ -183,7 +183,7 @@ class Stores:
 
     async def chain(self, job_id: JobId) -> tuple[Job | None, list[AuditEvent]]:
         """Row and lines, as a verification sees them."""
-        (found,) = [(job, lines) async for _, job, lines in self.log.walk(job_id)]
+        (found,) = [(job, lines) async for _, job, lines, _ in self.log.walk(job_id)]
         return found
 
 

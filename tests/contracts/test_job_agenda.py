@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from app.domain import audit
+from app.domain import verification
 from app.domain.lifecycle import Postponed
 from app.domain.models import JobId, new_job_id
 from tests.contracts.sql_fixtures import Stores
@@ -93,7 +93,7 @@ async def test_renew_moves_due_at_of_jobs_processing_in_that_attempt_without_a_n
     found, lines = await stores.chain(job.job_id)
     assert found is not None
     assert (found.due_at, found.version) == (until, job.version)
-    assert audit.verify(found, job.job_id, lines) is None
+    assert verification.verify(found, job.job_id, lines) is None
     assert await stores.agenda.due(until - SECOND, 10, MINE) == []
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from app.domain import audit, lifecycle
+from app.domain import audit, lifecycle, verification
 from app.domain.errors import DuplicateJob, JobNotFound, StaleJob
 from app.domain.lifecycle import Progressed
 from app.domain.models import JobId, JobResult, JobStatus, Progress, Trouble, new_job_id
@@ -173,7 +173,7 @@ async def test_of_eight_racing_writers_one_wins_each_round(stores: Stores) -> No
         assert sorted(type(answer).__name__ for answer in told) == ["NoneType"] + ["StaleJob"] * 7
         job = await stores.log.get(job.job_id)
     found, lines = await stores.chain(job.job_id)
-    assert audit.verify(found, job.job_id, lines) is None
+    assert verification.verify(found, job.job_id, lines) is None
     assert job.version == 6
 
 
@@ -194,7 +194,7 @@ async def test_lines_of_one_job_that_are_handed_in_together_keep_their_order(sto
     await asyncio.gather(*(stores.log.record(*step) for turn in zip(*steps, strict=True) for step in turn))
     for job in jobs:
         found, lines = await stores.chain(job.job_id)
-        assert audit.verify(found, job.job_id, lines) is None
+        assert verification.verify(found, job.job_id, lines) is None
         assert found is not None
         assert found.status is JobStatus.SUCCESS
 
@@ -241,7 +241,7 @@ async def test_the_stored_history_folds_to_the_stored_row(stores: Stores) -> Non
         job = await stores.added(*events)
         found, lines = await stores.chain(job.job_id)
         assert found == job
-        assert audit.verify(found, job.job_id, lines) is None
+        assert verification.verify(found, job.job_id, lines) is None
 
 
 async def test_erase_removes_details_salt_and_personal_columns_and_leaves_the_chain_sound(stores: Stores) -> None:
@@ -251,7 +251,7 @@ async def test_erase_removes_details_salt_and_personal_columns_and_leaves_the_ch
     await stores.log.erase(*lifecycle.advance(job, ERASED, AT))
     found, lines = await stores.chain(job.job_id)
     assert found is not None
-    assert audit.verify(found, job.job_id, lines) is None
+    assert verification.verify(found, job.job_id, lines) is None
     assert [line.detail for line in lines] == [None] * 5
     assert found.salt is None
     assert audit.changed(None, audit.details(found)) == {"client": "", "filename": "", "sha256": "", "error_detail": ""}
@@ -267,7 +267,7 @@ async def test_a_line_that_is_recorded_together_with_the_erasure_leaves_no_detai
     await asyncio.gather(stores.log.record(failed, failed_line), stores.log.erase(erased, erased_line))
     found, lines = await stores.chain(job.job_id)
     assert [line.detail for line in lines] == [None] * 4
-    assert audit.verify(found, job.job_id, lines) is None
+    assert verification.verify(found, job.job_id, lines) is None
 
 
 async def test_the_key_of_an_erased_job_is_free_again(stores: Stores) -> None:
@@ -289,7 +289,7 @@ async def test_an_erased_job_can_still_be_noted(stores: Stores) -> None:
     await stores.log.erase(*lifecycle.advance(job, ERASED, AT))
     await stores.happened(await stores.log.get(job.job_id), NOTED)
     found, lines = await stores.chain(job.job_id)
-    assert audit.verify(found, job.job_id, lines) is None
+    assert verification.verify(found, job.job_id, lines) is None
 
 
 async def test_where_the_job_ends_one_notice_is_stored_in_the_same_transaction(stores: Stores) -> None:
@@ -316,16 +316,16 @@ async def test_a_store_that_was_not_told_to_keep_notices_keeps_none(stores: Stor
 async def test_walk_gives_every_job_with_all_its_lines_in_stored_order(stores: Stores) -> None:
     jobs = [await stores.added(STARTED) for _ in range(7)]
     walked = [found async for found in stores.log.walk()]
-    assert [job_id for job_id, _, _ in walked] == sorted(job.job_id for job in jobs)
-    for job_id, job, lines in walked:
+    assert [job_id for job_id, _, _, _ in walked] == sorted(job.job_id for job in jobs)
+    for job_id, job, lines, _ in walked:
         assert [line.version for line in lines] == [1, 2]
-        assert audit.verify(job, job_id, lines) is None
+        assert verification.verify(job, job_id, lines) is None
 
 
 async def test_walk_gives_one_job_when_asked_for_one_and_nothing_for_an_unknown_id(stores: Stores) -> None:
     job = await stores.added()
     await stores.added()
-    assert [found async for found, _, _ in stores.log.walk(job.job_id)] == [job.job_id]
+    assert [found async for found, _, _, _ in stores.log.walk(job.job_id)] == [job.job_id]
     unknown: JobId = new_job_id(AT)
     assert [found async for found in stores.log.walk(unknown)] == []
 

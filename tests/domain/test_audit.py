@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain import audit, lifecycle
+from app.domain import audit, lifecycle, verification
 from app.domain.lifecycle import Completed, Delivered, Noted, NoteKind, Progressed, Started
 from app.domain.models import AuditEvent, FileUploadInfo, Job, JobResult, JobStatus, Progress, new_job_id
 from tests.domain.test_lifecycle import AT, FILE, SECOND
@@ -46,7 +46,7 @@ def history() -> History:
 
 def test_an_honest_history_is_sound() -> None:
     job, lines = history()
-    assert audit.verify(job, job.job_id, lines) is None
+    assert verification.verify(job, job.job_id, lines) is None
 
 
 def test_a_known_line_has_a_known_hash() -> None:
@@ -80,17 +80,23 @@ def test_an_erased_job_still_verifies_and_holds_nothing() -> None:
     job, lines = history()
     job, line = lifecycle.advance(job, Noted(kind=NoteKind.ERASED), AT + SECOND)
     erased = replace(
-        job, salt=None, params={}, file=FileUploadInfo(filename="", size=3, sha256="", media_type="image/png")
+        job,
+        salt=None,
+        client="",
+        params={},
+        result=JobResult(),
+        progress=replace(job.progress, message=None),
+        file=FileUploadInfo(filename="", size=3, sha256="", media_type="image/png"),
     )
     bare = [replace(one, detail=None) for one in [*lines, line]]
-    assert audit.verify(erased, job.job_id, bare) is None
-    assert audit.verify(erased, job.job_id, bare[:-1]) is not None
+    assert verification.verify(erased, job.job_id, bare) is None
+    assert verification.verify(erased, job.job_id, bare[:-1]) is not None
 
 
 def test_details_that_vanish_without_an_erasure_are_found() -> None:
     job, lines = history()
     bare = [replace(one, detail=None) for one in lines]
-    found = [audit.verify(job, job.job_id, bare), audit.verify(replace(job, salt=None), job.job_id, bare)]
+    found = [verification.verify(job, job.job_id, bare), verification.verify(replace(job, salt=None), job.job_id, bare)]
     assert [finding and finding.kind for finding in found] == ["detail changed", "detail changed"]
 
 
@@ -163,14 +169,14 @@ def _change_params(job: Job, lines: list[AuditEvent]) -> History:
 )
 def test_tampering_is_found_and_named(tamper: Callable[..., History], kind: str, version: int | None) -> None:
     job, lines = tamper(*history())
-    finding = audit.verify(job, job.job_id, lines)
+    finding = verification.verify(job, job.job_id, lines)
     assert finding is not None
     assert (finding.kind, finding.version) == (kind, version)
 
 
 def test_lines_without_a_row_are_found() -> None:
     job, lines = history()
-    finding = audit.verify(None, job.job_id, lines)
+    finding = verification.verify(None, job.job_id, lines)
     assert finding is not None
     assert finding.kind == "row missing"
 
@@ -179,9 +185,9 @@ def test_a_renewed_lease_is_no_tampering_but_a_moved_deadline_is() -> None:
     draft = Job(job_id=new_job_id(AT), client="me", workflow="w", created_at=AT, due_at=AT, salt="5a" * 16)
     job, one = lifecycle.accept(draft, AT)
     job, two = lifecycle.advance(job, Started(lease=SECOND), AT)
-    assert audit.verify(replace(job, due_at=AT + 9 * SECOND), job.job_id, [one, two]) is None
+    assert verification.verify(replace(job, due_at=AT + 9 * SECOND), job.job_id, [one, two]) is None
     job, three = lifecycle.advance(job, Delivered(due_in=SECOND), AT)
-    assert audit.verify(replace(job, due_at=AT + 9 * SECOND), job.job_id, [one, two, three]) is not None
+    assert verification.verify(replace(job, due_at=AT + 9 * SECOND), job.job_id, [one, two, three]) is not None
 
 
 def test_a_thousand_random_edits_are_all_found() -> None:
@@ -202,4 +208,4 @@ def test_a_thousand_random_edits_are_all_found() -> None:
             "version": line.version + chance.randrange(1, 9),
         }
         lines[index] = replace(line, **{field: edits[field]})
-        assert audit.verify(job, job.job_id, lines) is not None, field
+        assert verification.verify(job, job.job_id, lines) is not None, field

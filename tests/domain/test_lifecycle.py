@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain import audit, lifecycle
+from app.domain import lifecycle, verification
 from app.domain.errors import DeliveryTrouble, IllegalTransition, Misconfigured, NotDue, Race, StaleAttempt
 from app.domain.lifecycle import (
     Accepted,
@@ -147,7 +147,7 @@ def test_no_history_leaves_a_final_state_loses_a_due_time_or_breaks_the_chain(hi
         assert after.attempt - job.attempt == (type(event) is Started)
         job = after
         lines.append(line)
-    assert audit.verify(job, job.job_id, lines) is None
+    assert verification.verify(job, job.job_id, lines) is None
 
 
 def test_a_job_is_not_started_before_its_time() -> None:

@@ -15,7 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from app.domain import audit
+from app.domain import verification
 from app.domain.errors import Misconfigured, StoreUnavailable
 from app.domain.models import JobStatus
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
@@ -143,7 +143,7 @@ async def test_a_trigger_refuses_to_change_or_remove_a_line(
     with pytest.raises(sa.exc.DBAPIError, match="append-only"):
         sql(statement)
     found, lines = await stores.chain(job.job_id)
-    assert audit.verify(found, job.job_id, lines) is None
+    assert verification.verify(found, job.job_id, lines) is None
 
 
 async def test_a_trigger_refuses_to_remove_a_job(stores: Stores, sql: Callable[[str], None]) -> None:
@@ -207,8 +207,8 @@ async def test_a_walk_finds_lines_without_a_row_and_a_row_without_lines(
     sql(f"DELETE FROM audit_event WHERE job_id = '{lineless.job_id}'")
     sql(f"DELETE FROM job_log WHERE job_id = '{rowless.job_id}'")
     kinds = {}
-    async for job_id, job, lines in stores.log.walk():
-        finding = audit.verify(job, job_id, lines)
+    async for job_id, job, lines, _ in stores.log.walk():
+        finding = verification.verify(job, job_id, lines)
         kinds[job_id] = finding.kind if finding else None
     assert kinds == {lineless.job_id: "truncated", rowless.job_id: "row missing", whole.job_id: None}
     assert (await stores.chain(rowless.job_id))[0] is None

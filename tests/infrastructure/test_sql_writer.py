@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 from prometheus_client import REGISTRY
 
-from app.domain import audit, lifecycle
+from app.domain import lifecycle, verification
 from app.domain.errors import DiskFull, StoreUnavailable
 from app.domain.models import JobId, new_job_id
 from app.infrastructure.sql_database import SqlDatabase
@@ -163,8 +163,8 @@ async def test_writers_in_two_processes_race_for_the_same_jobs_without_a_deadloc
     if rival.engine.name == "postgresql":
         sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         assert await rival.rows(sql, {}) == [(0,)]
-    async for job_id, job, lines in stores.log.walk():
-        assert audit.verify(job, job_id, lines) is None
+    async for job_id, job, lines, _ in stores.log.walk():
+        assert verification.verify(job, job_id, lines) is None
 
 
 async def test_two_adds_with_one_key_from_two_processes_make_one_job(stores: Stores, rival: SqlDatabase) -> None:
@@ -271,7 +271,7 @@ async def test_nothing_personal_is_left_in_sqlites_files_after_an_erasure(
     await stores.log.erase(*lifecycle.advance(job, ERASED, AT))
     assert canary.encode() not in _all_bytes(path)
     found, lines = await stores.chain(job.job_id)
-    assert audit.verify(found, job.job_id, lines) is None
+    assert verification.verify(found, job.job_id, lines) is None
 
 
 def _all_bytes(path: Path) -> bytes:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain import audit
+from app.domain import verification
 from app.domain.errors import (
     FileGone,
     JobHasEnded,
@@ -79,7 +79,7 @@ async def test_an_erased_job_keeps_its_chain_and_nothing_else(bench: Bench) -> N
     await bench.tasks.callback(job_id, SUCCESS)
     job = await bench.tasks.erase(job_id)
     assert (job.status, job.salt, job.params, job.result) == (JobStatus.SUCCESS, None, {}, JobResult())
-    assert audit.verify(job, job_id, await bench.log.history(job_id)) is None
+    assert verification.verify(job, job_id, await bench.log.history(job_id)) is None
     with pytest.raises(FileGone):
         async with bench.files.open(job_id):
             pass

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.report import Report
-from bench.rows import accept
+from bench.rows import accept, deliver, look, start
 from bench.stage import Stage
 
 
@@ -23,4 +23,10 @@ class Row:
 ROWS = (
     Row("accept", "accepting uploads, beside the limit and the peers", 190, accept.accept),
     Row("postgresql", "the same on PostgreSQL", 75, accept.accept_on_postgresql),
+    Row("deliver", "deliveries by one worker, far side answers at once", 150, deliver.deliver),
+    Row("slow", "deliveries by one worker, far side takes 100 ms", 90, deliver.deliver_slowly),
+    Row("status", "status by id with a million jobs", 60, look.status),
+    Row("page", "a page of 50 with a million jobs", 65, look.page),
+    Row("sweep", "finding what is due among a million jobs", 25, look.sweep),
+    Row("start", "make run to ready, and memory at rest", 35, start.start),
 )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -136,4 +137,41 @@ class Renderer(Protocol):
 
     async def render(self, title: str, markdown: str, language: str = "en") -> bytes:
         """The whole document, the same bytes for the same input. Does its work outside the event loop."""
+        ...
+
+
+class ContributionKind(StrEnum):
+    """What a person did on a code host."""
+
+    PULL_REQUEST = "pull_request"
+    REVIEW = "review"  # a pull request of somebody else that they reviewed, dated by when it was opened
+    ISSUE = "issue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution:
+    """One pull request or issue. `repository` is `owner/name`; `state` is open, closed or merged."""
+
+    repository: str
+    number: int
+    created_at: datetime
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contributions:
+    """What was found, the oldest first; `complete` is False where the host gave only a part."""
+
+    items: tuple[Contribution, ...] = ()
+    complete: bool = True
+
+
+class CodeHost(Protocol):
+    """Knows who did what in public repositories."""
+
+    async def contributions(self, username: str, kind: ContributionKind, since: date, until: date) -> Contributions:
+        """What this user did that was opened on these days (UTC, both included). Only what everybody may see.
+
+        A far side's limit is ToolTrouble with the time to wait; ToolRefused where there is no such user.
+        """
         ...

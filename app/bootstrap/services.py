@@ -205,7 +205,7 @@ class _Builder:
         )
 
     def _step_runners(self, local: Iterable[Workflow], ports: Ports) -> Mapping[str, Runner]:
-        given = tools(self.settings, self.stack)
+        given = tools(self.settings, self.stack, self.database, self.clock)
         step_ports = StepPorts(
             log=self.log,
             steps=SqlStepStore(self.database),

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Any
 
 from app.core.settings import Settings
+from app.domain.tools import CodeHost
+from app.infrastructure.answer_cache_sql import SqlAnswerCache
+from app.infrastructure.github_rest import GithubRest
+from app.infrastructure.http_client import build_client
+from app.infrastructure.outside import Outside
+from app.infrastructure.sql_database import SqlDatabase
 
 
-def tools(settings: Settings, stack: AsyncExitStack) -> Mapping[Any, object]:  # noqa: ARG001
+def tools(
+    settings: Settings, stack: AsyncExitStack, database: SqlDatabase, clock: Callable[[], datetime]
+) -> Mapping[Any, object]:
     """By type. What must be closed is closed by the stack."""
-    return {}
+    client = build_client(verify=True, ca_file=None, connections=settings.worker_concurrency)
+    stack.push_async_callback(client.aclose)
+    github = GithubRest(
+        Outside(client),
+        client,
+        SqlAnswerCache(database),
+        clock,
+        url=settings.github_api_url,
+        token=settings.github_token.get_secret_value() if settings.github_token else None,
+    )
+    return {CodeHost: github}

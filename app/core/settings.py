@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     sse_heartbeat: Period = timedelta(seconds=15)
 
     # Notices
+    github_api_url: HttpUrl = "https://api.github.com"
+    github_token: SecretStr | None = None
+
     notify_url: HttpUrl | None = None
     notify_secret: Secrets = ()
 

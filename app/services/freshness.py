@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.domain.errors import Invalid, NotAuthentic, Unavailable
+from app.domain.errors import Invalid, NotAuthentic, NotFound, Unavailable
 from app.domain.models import FilePart, Job, JobStatus, Json, ParamPart
 from app.domain.protocols import Mark, Standing
 from app.domain.workflow import Anonymous, Workflow
@@ -19,13 +19,15 @@ PAUSE = timedelta(minutes=1)
 class Outcome:
     """How it stands with what somebody asked for, at `at`.
 
-    `made` is the newest result (None: there is none yet) and `fresh` whether it still answers. `making` is the
+    `made` is the newest result (None: there is none yet) and `fresh` whether it still answers, as it
+    does for `fresh_for`. `making` is the
     unfinished job whose result will be newer, `joined` whether somebody else had begun it. `failed` is the newest try
     that failed since `made`; until `again_at` no other is begun.
     """
 
     params: Mapping[str, Json]
     at: datetime
+    fresh_for: timedelta = timedelta()
     made: Mark | None = None
     fresh: bool = False
     making: Job | None = None
@@ -46,12 +48,15 @@ class FreshnessService:
         """`pause`: how long after a failed try the next may be begun, however many ask."""
         self._tasks, self._ports, self._pause = tasks, ports, pause
 
-    async def ask(self, client: str | None, workflow: Workflow, params: Mapping[str, Json]) -> Outcome:
-        """How it stands now with what these parameters ask for. A client starts or joins what is missing or stale;
-        whoever has no key (None) only looks, as the workflow's policy for them says.
+    async def ask(self, client: str | None, name: str, params: Mapping[str, Json]) -> Outcome:
+        """How it stands now with what these parameters ask of a workflow. A client starts or joins what is missing or
+        stale; whoever has no key (None) only looks, as the workflow's policy for them says.
 
-        Raises NotAuthentic, Invalid, and what `submit` raises where there is no older result to answer with.
+        Raises NotFound, NotAuthentic, Invalid, and what `submit` raises where there is no older result to answer with.
         """
+        workflow = self._ports.workflows.get(name)
+        if workflow is None:
+            raise NotFound(f"there is no workflow {name} here")
         if client is None and workflow.anonymous is Anonymous.NOTHING:
             raise NotAuthentic("this needs a valid API key")
         accepted = workflow.check(params)
@@ -73,6 +78,7 @@ class FreshnessService:
         return Outcome(
             params=accepted,
             at=now,
+            fresh_for=fresh_for,
             made=made,
             fresh=made is not None and now < made.at + fresh_for,
             making=making,
@@ -89,18 +95,10 @@ class FreshnessService:
                 raise
             return outcome  # an old result is better than none
         job = submitted.job
-        made = outcome.made
         if job.status is JobStatus.SUCCESS and job.completed_at:  # made by somebody else since we looked
-            made, fresh = Mark(job_id=job.job_id, version=job.version, at=job.completed_at), True
-            return Outcome(params=outcome.params, at=outcome.at, made=made, fresh=fresh)
-        return Outcome(
-            params=outcome.params,
-            at=outcome.at,
-            made=made,
-            making=job,
-            joined=submitted.joined,
-            failed=outcome.failed,
-        )
+            mark = Mark(job_id=job.job_id, version=job.version, at=job.completed_at)
+            return replace(outcome, made=mark, fresh=True, failed=None)
+        return replace(outcome, making=job, joined=submitted.joined)
 
 
 async def _parts(workflow: str, params: Mapping[str, Json]) -> AsyncIterator[ParamPart | FilePart]:

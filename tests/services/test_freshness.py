@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.errors import Invalid, NotAuthentic, OverQuota
+from app.domain.errors import Invalid, NotAuthentic, NotFound, OverQuota
 from app.domain.lifecycle import Failed
 from app.domain.models import Job, JobError, JobStatus, Json, ParamPart
 from app.domain.workflow import Anonymous, FileRules
@@ -38,7 +38,7 @@ class Reports(Bench):
         self.freshness = FreshnessService(self.tasks, self.ports)
 
     async def ask(self, client: str | None = "me") -> Outcome:
-        return await self.freshness.ask(client, REPORT, TIDES)
+        return await self.freshness.ask(client, REPORT.name, TIDES)
 
     async def finish(self, asked: Outcome, callback: Callback = SUCCESS) -> Job:
         assert asked.making is not None
@@ -105,13 +105,13 @@ async def test_whoever_has_no_key_sees_the_result_at_any_age_and_begins_nothing(
 
 async def test_whoever_has_no_key_sees_nothing_of_a_workflow_that_does_not_allow_it(bench: Reports) -> None:
     with pytest.raises(NotAuthentic):
-        await bench.freshness.ask(None, SECRET, TIDES)
-    assert (await bench.freshness.ask("me", SECRET, TIDES)).making is not None
+        await bench.freshness.ask(None, SECRET.name, TIDES)
+    assert (await bench.freshness.ask("me", SECRET.name, TIDES)).making is not None
 
 
 async def test_a_result_that_never_is_fresh_is_made_anew_each_time(bench: Reports) -> None:
-    await bench.finish(await bench.freshness.ask("me", SECRET, TIDES))
-    again = await bench.freshness.ask("me", SECRET, TIDES)
+    await bench.finish(await bench.freshness.ask("me", SECRET.name, TIDES))
+    again = await bench.freshness.ask("me", SECRET.name, TIDES)
     assert (again.fresh, again.made is None, again.making is None) == (False, False, False)
 
 
@@ -169,18 +169,23 @@ async def test_a_client_over_its_quota_still_gets_what_there_is() -> None:
     bench = Reports(max_open_jobs=1)
     await bench.finish(await bench.ask())
     bench.clock.move(DAY)
-    await bench.freshness.ask("me", SECRET, TIDES)
+    await bench.freshness.ask("me", SECRET.name, TIDES)
     asked = await bench.ask()
     assert (asked.made is None, asked.making) == (False, None)
     with pytest.raises(OverQuota):
-        await bench.freshness.ask("me", REPORT, {"topic": "stars"})
+        await bench.freshness.ask("me", REPORT.name, {"topic": "stars"})
     await bench.tasks.close()
 
 
 async def test_only_outcomes_that_parameters_name_can_be_asked_for(bench: Reports) -> None:
     for declared, params in ((REPORT, {}), (SCAN, TIDES)):
         with pytest.raises(Invalid):
-            await bench.freshness.ask("me", declared, params)
+            await bench.freshness.ask("me", declared.name, params)
+
+
+async def test_a_workflow_that_is_not_here_is_not_found(bench: Reports) -> None:
+    with pytest.raises(NotFound):
+        await bench.freshness.ask("me", "horoscope", TIDES)
 
 
 async def test_handing_in_what_was_made_freshly_gives_the_job_that_made_it(bench: Reports) -> None:

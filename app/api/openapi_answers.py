@@ -8,8 +8,9 @@ from typing import Any
 
 JOBS = "/api/v1/jobs"
 JOB = JOBS + "/{job_id}"
+PROFILE = "/api/v1/profiles/{username}"
 _ID, _AT = "0199aaaa-0000-7000-8000-000000000000", "2026-11-27T12:00:00.000000Z"
-_RETRY_AFTER = {"description": "After how many seconds to try again.", "schema": {"type": "integer", "minimum": 1}}
+RETRY_AFTER = {"description": "After how many seconds to try again.", "schema": {"type": "integer", "minimum": 1}}
 _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
 
 # Why, wherever it is answered. What is told for one operation alone stands below.
@@ -52,6 +53,7 @@ REFUSALS: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("post", JOB + "/retry"): (409, 410, 429, 507),
     ("get", JOB + "/file"): (410, 416),
     ("get", JOB + "/events"): (422,),
+    ("get", PROFILE): (404, 422, 429, 507),
     ("post", JOB + "/callback"): (400, 408, 413, 415, 422),
 }
 _WITHOUT_404 = frozenset({JOB + "/callback"})  # existence is not told
@@ -104,6 +106,7 @@ ETAG_HEADERS: list[dict[str, Any]] = [
     _HEADER | {"name": "If-None-Match", "description": "The `ETag` of what is known already: 304 while it is the same."}
 ]
 HEADERS: Mapping[tuple[str, str], list[dict[str, Any]]] = {
+    ("get", PROFILE): ETAG_HEADERS,
     ("get", JOB): ETAG_HEADERS,
     ("get", JOB + "/file"): [*ETAG_HEADERS, _HEADER | {"name": "Range", "description": "A part: `bytes=0-1023`."}],
     ("get", JOB + "/events"): [
@@ -169,7 +172,7 @@ def refusal(status: int, path: str) -> dict[str, Any]:
         },
     }
     if status in (429, 503, 507):
-        answer["headers"] = {"Retry-After": _RETRY_AFTER}
+        answer["headers"] = {"Retry-After": RETRY_AFTER}
     if status == HTTPStatus.UNAUTHORIZED:
         answer["headers"] = {"WWW-Authenticate": _CHALLENGE}
     return answer

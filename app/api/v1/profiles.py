@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from app.api.auth import WRONG_KEY, ApiKey, Ours, client_of
 from app.api.openapi import PROBLEMS
+from app.api.openapi_answers import RETRY_AFTER
 from app.api.v1.outcomes import answer
 from app.domain.errors import NotAuthentic
 
 router = APIRouter(prefix="/api/v1/profiles", tags=["profiles"], responses=PROBLEMS)
 
 
-@router.get("/{username}", response_class=Response, responses={200: {}, 202: {}, 304: {}})
+_JSON: dict[str, Any] = {"content": {"application/json": {"schema": {"type": "object"}}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The newest report, fresh or stale, and who is making a newer one", **_JSON},
+    202: {"description": "The job that is making the first one", "headers": {"Retry-After": RETRY_AFTER}, **_JSON},
+    304: {"description": "It is the one that is known"},
+}
+
+
+@router.get("/{username}", response_class=Response, responses=_ANSWERS)
 async def profile(
     request: Request,
     username: str,

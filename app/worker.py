@@ -94,6 +94,8 @@ class LoopBody:
         while True:
             try:
                 await self._services.housekeeping.sweep()
+                if self._services.retention is not None:
+                    await self._services.retention.sweep()
             except CallslipError as error:
                 logger.warning("housekeeping put off: %s", error)
             await asyncio.sleep(every.total_seconds())

@@ -13,6 +13,7 @@ import sys
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -78,7 +79,7 @@ async def fleet_of(heard, *programs):
         yield fleet
     finally:
         fleet.hurry.set()
-        await fleet.stop()
+        await fleet.stop(timedelta(seconds=60))
 
 
 def alive(pid):
@@ -138,21 +139,29 @@ async def test_the_last_one_started_is_the_first_to_end(heard):
     says = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit(0))); print('up', flush=True); time.sleep(600)"
     async with fleet_of(heard, program(says, "first"), program(says, "second")) as fleet:
         await heard.line("up", 2)
-        await fleet.stop()
+        await fleet.stop(timedelta(seconds=60))
     assert [name for name, line in heard.lines if line == "bye"] == ["second", "first"]
 
 
 async def test_a_program_that_does_not_listen_is_ended_after_its_grace(heard):
     async with fleet_of(heard, program(STUBBORN, grace=0.3)) as fleet:
         await heard.line("up")
-        await asyncio.wait_for(fleet.stop(), 5)
+        await asyncio.wait_for(fleet.stop(timedelta(seconds=60)), 5)
 
 
 async def test_a_second_signal_ends_everybodys_grace(heard):
     async with fleet_of(heard, program(STUBBORN, grace=600)) as fleet:
         await heard.line("up")
         fleet.hurry.set()
-        await asyncio.wait_for(fleet.stop(), 5)
+        await asyncio.wait_for(fleet.stop(timedelta(seconds=60)), 5)
+
+
+async def test_a_stop_as_a_whole_ends_in_time(heard):
+    async with fleet_of(heard, *(program(STUBBORN, name, grace=60) for name in "ab")) as fleet:
+        await heard.line("up", times=2)
+        began = monotonic()
+        await fleet.stop(timedelta(seconds=0.3))
+        assert monotonic() - began < 5
 
 
 async def test_what_a_program_started_itself_ends_with_it(heard):
@@ -161,14 +170,14 @@ async def test_what_a_program_started_itself_ends_with_it(heard):
         os.kill(state_and_parent(first)[1], signal.SIGKILL)
         second = int((await heard.line(r"child (\d+)", 2))[1])
         await gone(first)
-        await fleet.stop()
+        await fleet.stop(timedelta(seconds=60))
         await gone(second)
 
 
 async def test_a_program_in_its_pause_is_stopped_at_once(heard):
     async with fleet_of(heard, program("")) as fleet:
         await heard.line("starting it again")
-        await asyncio.wait_for(fleet.stop(), 5)
+        await asyncio.wait_for(fleet.stop(timedelta(seconds=60)), 5)
 
 
 async def test_a_line_without_an_end_and_bytes_that_are_no_text_are_passed_on(heard):
@@ -245,7 +254,7 @@ async def test_a_run_waits_for_the_processes_of_one_that_was_killed(tmp_path, he
             claim_children(tmp_path, timedelta(0), heard)
         waiting = asyncio.create_task(asyncio.to_thread(claim_children, tmp_path, timedelta(seconds=10), heard))
         await heard.line("waiting for the processes of an earlier run")
-        await fleet.stop()
+        await fleet.stop(timedelta(seconds=60))
         lock = await waiting
     fcntl.flock(lock, fcntl.LOCK_UN)
     os.close(lock)

@@ -70,7 +70,7 @@ def test_an_empty_value_is_the_default(load):
 def test_values_are_read_as_people_write_them(load):
     settings = load(
         CALLSLIP_API_KEYS=f"me:{KEY}, you:{OTHER}", SECRET_KEY=f"{KEY},{OTHER}", LINK_TTL="1.5h", MAX_UPLOAD_SIZE="5 MB",
-        RETRY_SCHEDULE="1s,2m", KEEP_FILES="0", LOG_LEVEL="debug",
+        RETRY_SCHEDULE="1s,2m", KEEP_FILES_FOR="0", LOG_LEVEL="debug",
     )  # fmt: skip
     assert {name: key.get_secret_value() for name, key in settings.callslip_api_keys.items()} == {
         "me": KEY,
@@ -80,7 +80,7 @@ def test_values_are_read_as_people_write_them(load):
     assert settings.link_ttl == timedelta(minutes=90)
     assert settings.max_upload_size == 5_000_000
     assert settings.retry_schedule == (timedelta(seconds=1), timedelta(minutes=2))
-    assert settings.keep_files == timedelta(0)
+    assert settings.keep_files_for == timedelta(0)
     assert settings.log_level == "DEBUG"
 
 

@@ -49,6 +49,7 @@ from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
 from app.services.notices import NoticeService
+from app.services.retention import Retention
 from app.services.slots import Slots
 from app.services.task_service import Ports, TaskService
 
@@ -162,13 +163,16 @@ class _Builder:
             max_size=settings.max_upload_size,
             max_open_jobs=settings.max_open_jobs,
         )
-        keep_files = settings.keep_files or None
+        keep_files, keep_jobs = settings.keep_files_for or None, settings.keep_jobs_for or None
+        keep_of = {name: workflow.keep_for for name, workflow in workflows.items() if workflow.keep_for is not None}
+        retention = Retention(self.agenda, tasks.erase, self.clock, keep_jobs, keep_of)
         keeping = Housekeeping(self.log, self.search, self.files, self.clock, keep_files, settings.orphan_age)
         services = Services(
             tasks=tasks,
             freshness=FreshnessService(tasks, ports),
             notices=self._notices(lambda job: _as_clients_see(services, job)),
             housekeeping=keeping,
+            retention=retention,
             log=self.log,
             agenda=self.agenda,
             search=self.search,

@@ -79,7 +79,8 @@ class Settings(BaseSettings):
     data_dir: Annotated[Path, AfterValidator(Path.absolute), Field(validate_default=True)] = Path(".data")
     max_upload_size: Size = 2 * 1024**3
     min_free_disk: Size = 256 * 1024**2
-    keep_files: Duration = timedelta(days=30)
+    keep_files_for: Duration = timedelta(days=30)
+    keep_jobs_for: Duration = timedelta(0)
     orphan_age: Period = timedelta(hours=24)
     upload_max_concurrent: int = Field(default=200, ge=1)
     upload_min_rate: Size = 1024
@@ -131,7 +132,7 @@ class Settings(BaseSettings):
     lease_renewal: Period = timedelta(seconds=3)
     sweep_every: Period = timedelta(seconds=1)
     feed_every: Period = timedelta(seconds=1)
-    drain_timeout: Period = timedelta(seconds=30)
+    drain_timeout: Period = timedelta(seconds=12)
     sse_heartbeat: Period = timedelta(seconds=15)
 
     # Notices

@@ -90,6 +90,13 @@ class JobAgenda(Protocol):
         """
         ...
 
+    async def erasable(
+        self, ended_before: datetime, limit: int, *, only: str | None = None, without: Collection[str] = ()
+    ) -> list[Job]:
+        """At most `limit` jobs that ended before this time and were not erased, the longest ended first: `only` of one
+        workflow, or of all `without` some."""
+        ...
+
     async def now(self) -> datetime:
         """The database's clock, zone-aware. All hosts on one database share it."""
         ...

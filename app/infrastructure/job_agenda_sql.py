@@ -12,7 +12,7 @@ from app.domain.models import Job, JobId
 from app.infrastructure import sql_subjects
 from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_rows import SELECT_JOB, Values, job_from
-from app.infrastructure.sql_tables import AGAIN, HELD, INDEXES, NEW
+from app.infrastructure.sql_tables import AGAIN, BY_END, ERASABLE, HELD, INDEXES, NEW
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 
 RENEW = "UPDATE job_log SET due_at = :due_at WHERE job_id = :job_id AND status = 'processing' AND attempt = :attempt"
@@ -64,6 +64,19 @@ class SqlJobAgenda:
         ]
         held = await asyncio.gather(*map(self._database.write, renewals))
         return {renewal.job_id for renewal, still in zip(renewals, held, strict=True) if still}
+
+    async def erasable(
+        self, ended_before: datetime, limit: int, *, only: str | None = None, without: Collection[str] = ()
+    ) -> list[Job]:
+        engine = self._database.engine
+        values = {"ended_before": self._codec.time_in(ended_before), "limit": limit}
+        if only is not None:
+            workflows, values["workflow"] = "workflow = :workflow", only
+        else:
+            workflows, values["without"] = f"NOT {engine.among('workflow', 'without')}", engine.many(without)
+        where = f"{ERASABLE} AND completed_at < :ended_before AND ({workflows})"
+        sql = f"{SELECT_JOB}{engine.by(BY_END)} WHERE {where} ORDER BY completed_at LIMIT :limit"
+        return [job_from(row, self._codec) for row in await self._database.rows(sql, values)]
 
     async def now(self) -> datetime:
         if self._database.engine.name == "sqlite":

@@ -204,6 +204,18 @@ class MemoryJobAgenda:
         ready = sorted((when, job.job_id, job) for when, job in due if when <= at)
         return [job for _, _, job in ready[:limit]]
 
+    async def erasable(
+        self, ended_before: datetime, limit: int, *, only: str | None = None, without: Collection[str] = ()
+    ) -> list[Job]:
+        with self._memory.lock:
+            ended = [(job.completed_at, job) for job in self._memory.jobs.values() if job.completed_at and job.salt]
+        found = sorted(
+            (at, job.job_id, job)
+            for at, job in ended
+            if at < ended_before and job.workflow not in without and only in (None, job.workflow)
+        )
+        return [job for _, _, job in found[:limit]]
+
     async def renew(self, attempts: Mapping[JobId, int], until: datetime) -> set[JobId]:
         held = set()
         with self._memory.lock:

@@ -25,6 +25,8 @@ INDEXES = {HELD: "ix_job_log_held", NEW: "ix_job_log_new", AGAIN: "ix_job_log_ag
 IN_LINE = "subject IS NOT NULL AND due_at IS NOT NULL"
 OUTCOME = "dedup_key IS NOT NULL AND completed_at IS NOT NULL"
 BY_SUBJECT, BY_OUTCOME, BY_KEY = "ix_job_log_subject", "ix_job_log_outcome", "uq_job_log_dedup"
+ERASABLE = "completed_at IS NOT NULL AND salt IS NOT NULL"
+BY_END = "ix_job_log_erasable"
 REMOVABLE = "completed_at IS NOT NULL AND size IS NOT NULL AND file_removed_at IS NULL"
 
 
@@ -114,6 +116,7 @@ class JobLog(Table, table=True):
         _index("ix_job_log_client", "client", where=UNFINISHED),
         _index(BY_SUBJECT, "workflow", "subject", "job_id", where=IN_LINE),
         _index(BY_OUTCOME, "dedup_key", "status", "completed_at", where=OUTCOME),
+        _index(BY_END, "completed_at", where=ERASABLE),
         _index("ix_job_log_removable", "completed_at", where=REMOVABLE),
         _index("ix_job_log_status", "status", "job_id"),
         _index("ix_job_log_workflow", "workflow", "job_id"),

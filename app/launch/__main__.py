@@ -21,6 +21,7 @@ from app.launch.fleet import Fleet
 from app.launch.greeting import greeting, wait_until_ready
 
 READY_PATIENCE = timedelta(seconds=20)
+BESIDE_THE_WORKER = timedelta(seconds=12)  # what all the others together may take to end
 
 
 class Output:
@@ -86,7 +87,7 @@ async def _run(settings: Settings, say: Output, lock: int) -> int:
     finally:
         serving.cancel()
         stopping.cancel()
-        await fleet.stop()
+        await fleet.stop(settings.drain_timeout + BESIDE_THE_WORKER)
     for line in lines:
         say("callslip", line)
     return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from app.launch.child import Child, Program, Say
 
@@ -32,7 +33,10 @@ class Fleet:
         if error is not None and not self.failed.done():
             self.failed.set_result(error)
 
-    async def stop(self) -> None:
-        """The last one started ends first; when this returns, all of them and their own children are gone."""
+    async def stop(self, within: timedelta) -> None:
+        """The last one started ends first, and after `within` nobody is waited for any more; when this returns, all of
+        them and their own children are gone."""
+        last = asyncio.get_running_loop().call_later(within.total_seconds(), self.hurry.set)
         for child in reversed(self._children):
             await child.stop(self.hurry)
+        last.cancel()

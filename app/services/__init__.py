@@ -15,6 +15,7 @@ from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.notices import NoticeService
+from app.services.retention import Retention
 from app.services.task_service import TaskService
 
 
@@ -60,5 +61,6 @@ class Services:
     public_url: str
     upload: UploadLimits
     database_check: Callable[[], Awaitable[None]]
+    retention: Retention | None = None
     sse_heartbeat: timedelta = timedelta(seconds=15)
     dashboard: Any = None

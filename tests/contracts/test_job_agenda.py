@@ -8,7 +8,7 @@ from app.domain import verification
 from app.domain.lifecycle import Postponed
 from app.domain.models import JobId, new_job_id
 from tests.contracts.sql_fixtures import Stores
-from tests.jobs import AT, CANCELLED, COMPLETED, DELIVERED, FAILED, LEASE, SOON, STARTED
+from tests.jobs import AT, CANCELLED, COMPLETED, DELIVERED, ERASED, FAILED, LEASE, SOON, STARTED, after
 
 MINE = ["n8n_notion"]
 LATER = AT + timedelta(days=2)
@@ -115,6 +115,22 @@ async def test_renew_of_an_attempt_that_is_over_changes_nothing(stores: Stores) 
     assert await stores.agenda.renew({job.job_id: 1}, LATER) == set()
     assert await stores.agenda.renew({job.job_id: 2}, LATER) == {job.job_id}
     assert await stores.agenda.renew({}, LATER) == set()
+
+
+async def test_erasable_gives_ended_jobs_that_were_not_erased_the_longest_ended_first(stores: Stores) -> None:
+    later = await stores.added(STARTED, COMPLETED, created_at=AT + SECOND)
+    first = await stores.added(FAILED, created_at=AT)
+    report = await stores.added(CANCELLED, workflow="report", created_at=AT + 5 * SECOND)
+    await stores.added(STARTED, DELIVERED)
+    gone, line = after(await stores.added(CANCELLED), ERASED)
+    await stores.log.erase(gone, line)
+    erasable = stores.agenda.erasable
+    assert await erasable(LATER, 10) == [first, later, report]
+    assert await erasable(LATER, 2) == [first, later]
+    assert await erasable(LATER, 10, only="report") == [report]
+    assert await erasable(LATER, 10, without=["report"]) == [first, later]
+    assert later.completed_at is not None
+    assert await erasable(later.completed_at, 10) == [first]
 
 
 async def test_now_is_zone_aware_and_moves_on(stores: Stores) -> None:

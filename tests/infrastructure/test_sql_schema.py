@@ -237,6 +237,8 @@ async def test_what_is_asked_every_second_or_by_every_reader_is_found_by_an_inde
     await agenda.due(AT, 10, ["n8n_notion"])
     await agenda.startable(AT, 10, ["n8n_notion"], new_before=AT)
     await search.unfinished("ada")
+    await agenda.erasable(AT, 10)
+    await agenda.erasable(AT, 10, only="n8n_notion")
     await search.page()
     await search.page(cursor=(await search.page(limit=1)).next)
     await search.page(status=JobStatus.QUEUED)

@@ -8,12 +8,14 @@ from uuid import UUID
 
 import pytest
 
+from app.domain import audit
 from app.domain.errors import DeliveryTrouble, FileGone, JobNotFound, StaleJob, StoreUnavailable
 from app.domain.lifecycle import Periods, TroubleKind
 from app.domain.models import AuditEvent, Job, JobId
 from app.services.clock import DatabaseClock
 from app.services.housekeeping import Housekeeping
 from app.services.notices import NoticeService
+from app.services.retention import Retention
 from tests.services.conftest import SECOND, SUCCESS, Bench
 
 
@@ -115,6 +117,34 @@ async def test_files_may_be_kept_for_ever(bench: Bench) -> None:
     await finished(bench)
     bench.clock.move(timedelta(days=3650))
     assert await keeping(bench, None).sweep() == 0
+
+
+async def test_a_job_is_erased_when_its_time_is_over_and_its_chain_stays(bench: Bench) -> None:
+    first, second = await finished(bench), await bench.job()
+    await bench.tasks.cancel(second)
+    retention = Retention(bench.agenda, bench.tasks.erase, bench.clock, timedelta(days=30), {"report": SECOND})
+    waiting = await bench.job()
+    await bench.tasks.run(waiting)
+    bench.clock.move(timedelta(days=29))
+    assert await retention.sweep() == 0
+    bench.clock.move(timedelta(days=2))
+    assert await retention.sweep() == 2
+    assert await retention.sweep() == 0
+    for job_id in (first, second):
+        job, lines = await bench.get(job_id), await bench.log.history(job_id)
+        assert (job.salt, job.client, job.params, {line.detail for line in lines}) == (None, "", {}, {None})
+        assert audit.verify(job, job_id, lines) is None
+    assert (await bench.get(waiting)).salt is not None
+
+
+async def test_a_workflow_may_keep_its_jobs_for_another_time(bench: Bench) -> None:
+    job_id = await finished(bench)
+    bench.clock.move(timedelta(days=31))
+    longer = Retention(bench.agenda, bench.tasks.erase, bench.clock, SECOND, {"n8n_notion": timedelta(days=60)})
+    assert await longer.sweep() == 0
+    shorter = Retention(bench.agenda, bench.tasks.erase, bench.clock, None, {"n8n_notion": timedelta(days=30)})
+    assert await shorter.sweep() == 1
+    assert (await bench.get(job_id)).salt is None
 
 
 async def test_somebody_faster_does_not_stop_the_others(bench: Bench) -> None:

@@ -173,3 +173,13 @@ def created_at(job_id: JobId) -> datetime:
 def first_id(at: datetime) -> JobId:
     """The smallest id that a job made at `at` or later can have, to the millisecond: ids are a clock of their own."""
     return JobId(UUID(int=(int(at.timestamp() * 1000) & (1 << 48) - 1) << 80))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """That a job ended, still to be told to the operator's address. `tries` counts the failed ones."""
+
+    job_id: JobId
+    version: int
+    due_at: datetime
+    tries: int

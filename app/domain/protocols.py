@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.lifecycle import Event
-from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobStatus, Json
+from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobStatus, Json, Notice
 from app.domain.tools import Usage
 from app.domain.verification import StoredHistory
 
@@ -100,16 +100,6 @@ class JobAgenda(Protocol):
     async def now(self) -> datetime:
         """The database's clock, zone-aware. All hosts on one database share it."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """That a job ended, still to be told to the operator's address. `tries` counts the failed ones."""
-
-    job_id: JobId
-    version: int
-    due_at: datetime
-    tries: int
 
 
 class NoticeBox(Protocol):

@@ -14,7 +14,7 @@ from uuid import UUID
 from app.domain.audit import stored
 from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, StaleJob, SubjectFull
 from app.domain.lifecycle import Noted
-from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus, first_id
+from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus, Notice, first_id
 from app.domain.protocols import (
     ANY_TIME,
     LOOKED_THROUGH,
@@ -22,7 +22,6 @@ from app.domain.protocols import (
     JobCounts,
     JobPage,
     Mark,
-    Notice,
     Standing,
     StepOutput,
 )

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.models import JobId
-from app.domain.protocols import Notice
+from app.domain.models import JobId, Notice
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_rows import Values
 from app.infrastructure.sql_writer import Batch, Change, Outcome

@@ -10,7 +10,8 @@ from datetime import datetime
 from app.domain import lifecycle
 from app.domain.errors import DeliveryTrouble, JobNotFound
 from app.domain.lifecycle import Periods
-from app.domain.protocols import JobLogStore, Notice, NoticeBox, Notifier
+from app.domain.models import Notice
+from app.domain.protocols import JobLogStore, NoticeBox, Notifier
 
 logger = logging.getLogger(__name__)
 BATCH = 20

@@ -6,8 +6,7 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from app.domain.models import new_job_id
-from app.domain.protocols import Notice
+from app.domain.models import Notice, new_job_id
 from tests.contracts.sql_fixtures import Stores
 from tests.jobs import AT, CANCELLED, FAILED
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.report import Report
-from bench.rows import accept, deliver, look, start
+from bench.rows import accept, deliver, live, look, start
 from bench.stage import Stage
 
 
@@ -29,4 +29,6 @@ ROWS = (
     Row("page", "a page of 50 with a million jobs", 65, look.page),
     Row("sweep", "finding what is due among a million jobs", 25, look.sweep),
     Row("start", "make run to ready, and memory at rest", 35, start.start),
+    Row("streams", "a thousand open event streams in one process", 25, live.streams),
+    Row("visible", "from a callback to the words in a hundred open pages", 30, live.visible),
 )

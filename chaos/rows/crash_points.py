@@ -29,6 +29,7 @@ WRITES = "write,pwrite64,writev,sendto,sendmsg,fsync,fdatasync,ftruncate,rename,
 ROLES = {"api": ("loop", "database", "files", "others"), "worker-0": ("loop", "database", "others")}
 MOST = 400
 _LINE = re.compile(r"^(\d+) +(\w+)\((.*)")
+_PEER = re.compile(r"UNIX(?:-\w+)?:\[\d+->(\d+)")
 _CALL = re.compile(r"^(?:\d+ +)?(\w+)\(", re.MULTILINE)
 
 
@@ -45,7 +46,7 @@ async def traced(part: Part, out: Path, *options: str, threads: Sequence[int] = 
     """strace, attached to a process with all its threads, or to some of them."""
     aims = [f"-p{thread}" for thread in threads] or ["-f", f"-p{part.pid}"]
     process = await asyncio.create_subprocess_exec(
-        *("strace", "-y", "-s", "0", "-o", str(out), "-e", f"trace={WRITES}", *options, *aims),
+        *("strace", "-yy", "-s", "0", "-o", str(out), "-e", f"trace={WRITES}", *options, *aims),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -65,13 +66,20 @@ async def detach(process: asyncio.subprocess.Process) -> None:
     await process.communicate()
 
 
+def postgres_sockets() -> set[str]:
+    """The inodes of this machine's sockets that end at a PostgreSQL."""
+    lines = (line.split() for line in Path("/proc/net/unix").read_text().splitlines())
+    return {words[6] for words in lines if len(words) == 8 and ".s.PGSQL." in words[7]}
+
+
 def roles(trace: Path, part: Part) -> dict[str, list[int]]:
-    """Which thread does what, by the files that it wrote to."""
-    found: dict[int, str] = {part.pid: "loop"}
+    """Which thread does what, by the files, or by the server, that it wrote to."""
+    found, servers = {part.pid: "loop"}, postgres_sockets()
     for line in trace.read_text(errors="replace").splitlines():
         if match := _LINE.match(line):
             thread, text = int(match[1]), match[3]
-            if "callslip.db" in text:
+            peer = _PEER.search(text)
+            if "callslip.db" in text or (peer and peer[1] in servers):
                 found.setdefault(thread, "database")
             elif "/files/" in text:
                 found.setdefault(thread, "files")
@@ -152,5 +160,6 @@ ROW = RowProgram(
     goal="every 5th point recovered, on both databases",
     goal_full="every point recovered, on both databases",
     run=run,
+    databases=("sqlite", "postgresql"),
     takes=90,
 )

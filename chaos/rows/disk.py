@@ -108,7 +108,9 @@ async def _run(setup: Setup, place: Path) -> Outcome:
         figures.append(f"with room again: {len(after)} uploads taken, all jobs ended {seconds:.1f} s later")
         await clients.close()
         evidence = await stop_and_collect(stack)
-    return Outcome(figures=figures, problems=[*problems, *in_words(checker.check(evidence))])
+    return Outcome(
+        measured="; ".join(figures), figures=figures, problems=[*problems, *in_words(checker.check(evidence))]
+    )
 
 
 async def _full(clients: Clients, setup: Setup, place: Path, name: str, figures: list[str]) -> list[str]:

@@ -97,7 +97,9 @@ async def run(setup: Setup) -> Outcome:
     figures.append(f"good uploads' p99: quiet {p99(quiet) * 1000:.0f} ms, beside them {p99(loud) * 1000:.0f} ms")
     if p99(loud) > 2 * p99(quiet):
         problems.append("good uploads were slowed down to more than twice")
-    return Outcome(figures=figures, problems=problems)
+    shut = [time for time in closed if time is not None]
+    measured = f"{len(shut)} of {number} closed within {max(shut, default=0):.1f} s; {figures[-1]}"
+    return Outcome(measured=measured, figures=figures, problems=problems)
 
 
 ROW = RowProgram(

@@ -20,12 +20,14 @@ from chaos.parts import Part
 from chaos.report import Outcome, RowProgram, in_words
 from chaos.stack import Setup, Stack, running
 
-VICTIMS = {"api": 30, "worker-0": 22, "worker-1": 22, "valkey": 9, "postgres": 9}
+VICTIMS = {"api": 30, "worker-0": 16, "worker-1": 16, "worker-2": 16, "valkey": 9, "postgres": 9}
 PAUSED = 0.12  # this share of the blows is a pause instead of a kill
-GAP = (0.2, 0.9)  # seconds between two blows
+GAP = (0.15, 0.6)  # seconds between two blows
 STARTING = 0.06  # this share of the blows at a process that is still starting is dealt all the same
+QUICK = {"valkey": 1.0, "postgres": 2.0}  # seconds that these take to be of use again, recovery and all
 SPARED = 0.7  # seconds of peace after a start
 SHARE = 20  # uploads at a time
+PATIENCE = 300.0  # of a client: on a slow machine the API and its database are rarely up together
 AFTERWARDS = 60.0  # seconds in which everything must have ended once the faults stop
 
 
@@ -74,8 +76,7 @@ class Striker:
         return None
 
     def _starting(self, part: Part) -> bool:
-        quick = part.name in ("valkey", "postgres")
-        return not part.alive or monotonic() - part.began < (0.5 if quick else self._start_takes)
+        return not part.alive or monotonic() - part.began < QUICK.get(part.name, self._start_takes)
 
     async def _time_starts(self) -> None:
         """Learns from the API how long a start takes on this machine now."""
@@ -98,8 +99,8 @@ async def run(setup: Setup) -> Outcome:
     jobs, kills = setup.much(1000, 10_000), setup.much(200, 2000)
     blows, chance = Blows(), setup.chance("uploads")
     uploads = [upload(chance, f"{setup.row}-{setup.seed}-{number}") for number in range(jobs)]
-    async with running(setup, workers=2, far={"pace": 0.1}) as stack:
-        clients = Clients(stack, Journal(stack.folder / "clients.jsonl"))
+    async with running(setup, workers=3, far={"pace": 0.1}) as stack:
+        clients = Clients(stack, Journal(stack.folder / "clients.jsonl"), PATIENCE)
         watching: set[asyncio.Task[None]] = set()
         striking = asyncio.create_task(Striker(stack, setup.chance("blows"), blows).strike(kills))
         ids = await hand_in_and_watch(clients, uploads, watching, setup, lambda: blows.kills.total() / kills)
@@ -111,6 +112,9 @@ async def run(setup: Setup) -> Outcome:
         evidence = await stop_and_collect(stack)
     problems = in_words(checker.check(evidence))
     problems += [f"refused: {words}" for words in clients.tally.refused or ()]
+    taken = Counter(receipt.job_id for receipt in evidence.receipts if receipt.taken)
+    if (extra := taken.total() - len(taken)) > (crashes := blows.kills.total() + blows.pauses.total()):
+        problems.append(f"{extra} extra copies for {crashes} kills and pauses")
     if missing := ids.count(None):
         problems.append(f"{missing} uploads were never acknowledged")
     return Outcome(figures=figures(evidence, blows, clients, afterwards), problems=problems)

@@ -73,7 +73,8 @@ async def run(setup: Setup) -> Outcome:
         f"{size / MIB:.0f} MiB handed in within {uploaded:.0f} s: the API grew by {rises['API'] / MIB:.1f} MiB",
         f"delivered, attached, within {delivered:.0f} s: the worker grew by {rises['worker'] / MIB:.1f} MiB",
     ]
-    return Outcome(figures=figures, problems=problems)
+    said = ", ".join(f"{name} {rise / MIB:.1f} MiB" for name, rise in rises.items())
+    return Outcome(measured=f"{size // MIB} MiB: {said} more", figures=figures, problems=problems)
 
 
 def _digest(block: bytes, times: int) -> str:

@@ -42,7 +42,8 @@ async def run(setup: Setup) -> Outcome:
         problems.append(f"a killed worker's job was tried again only after {worst:.1f} s")
     if missing := 3 * rounds * IN_FLIGHT - sum(map(len, waits.values())):
         problems.append(f"{missing} deliveries of a killed worker were not tried again in time")
-    return Outcome(figures=figures, problems=[*problems, *in_words(checker.check(evidence))])
+    measured = f"{worst:.1f} s at worst, of {sum(map(len, waits.values()))} deliveries of killed workers"
+    return Outcome(measured=measured, figures=figures, problems=[*problems, *in_words(checker.check(evidence))])
 
 
 def _spread(waits: list[float]) -> str:

@@ -158,7 +158,11 @@ def _judged(
     ]
     if clients.tally.broken or clients.tally.put_off or clients.tally.refused:
         problems.append(f"uploads refused: {clients.tally}")
-    return Outcome(figures=figures, problems=problems)
+    more = max(late[-1] - quiet for late in delays.values())
+    lost = len({ack.job_id for ack in evidence.acks} - {row.job_id for row in evidence.rows})
+    refused = clients.tally.broken + clients.tally.put_off
+    measured = f"{len(evidence.acks)} uploads: {refused} refused, {lost} lost, at most {more:.1f} s more delay"
+    return Outcome(measured=measured, figures=figures, problems=problems)
 
 
 ROW = RowProgram(

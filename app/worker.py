@@ -38,6 +38,7 @@ async def work(settings: Settings) -> None:
         worker = bootstrap.worker(settings, run=body.run_job, take=body.sweep)
         chores = [
             asyncio.create_task(body.tell_notices(settings.sweep_every)),
+            asyncio.create_task(body.fire_schedules(settings.sweep_every)),
             asyncio.create_task(body.keep_house(settings.sweep_every * HOUSEKEEPING_ROUNDS)),
         ]
         try:
@@ -87,6 +88,15 @@ class LoopBody:
                 await notices.sweep()
             except CallslipError as error:
                 logger.warning("notices put off: %s", error)
+            await asyncio.sleep(every.total_seconds())
+
+    async def fire_schedules(self, every: timedelta) -> None:
+        """Hands in what is due by the calendar."""
+        while True:
+            try:
+                await self._services.schedules.sweep()
+            except CallslipError as error:
+                logger.warning("schedules put off: %s", error)
             await asyncio.sleep(every.total_seconds())
 
     async def keep_house(self, every: timedelta) -> None:

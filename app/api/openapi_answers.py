@@ -9,6 +9,7 @@ from typing import Any
 JOBS = "/api/v1/jobs"
 JOB = JOBS + "/{job_id}"
 PROFILE = "/api/v1/profiles/{username}"
+SCHEDULES = "/api/v1/schedules"
 _ID, _AT = "0199aaaa-0000-7000-8000-000000000000", "2026-11-27T12:00:00.000000Z"
 RETRY_AFTER = {"description": "After how many seconds to try again.", "schema": {"type": "integer", "minimum": 1}}
 _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
@@ -17,7 +18,7 @@ _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
 REASONS: Mapping[int, str] = {
     400: "The request cannot be read.",
     401: "No valid key, link or callback token. Decided before a body is read.",
-    404: "There is no such job.",
+    404: "There is no such job or schedule.",
     408: "The client sends too slowly.",
     409: "The job's state does not allow it.",
     410: "The job's file is no longer kept.",
@@ -55,6 +56,7 @@ REFUSALS: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("get", JOB + "/events"): (422,),
     ("get", PROFILE): (404, 422, 429, 507),
     ("post", JOB + "/callback"): (400, 408, 413, 415, 422),
+    ("post", SCHEDULES): (400, 408, 413, 422),
 }
 _WITHOUT_404 = frozenset({JOB + "/callback"})  # existence is not told
 _WITHOUT_503 = frozenset({"/api/v1/workflows"})
@@ -146,7 +148,7 @@ def refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[i
     found = set(REFUSALS.get((method, path), ()))
     if operation.get("security"):
         found.add(401)
-    if "{job_id}" in path and path not in _WITHOUT_404:
+    if ("{job_id}" in path or "{schedule_id}" in path) and path not in _WITHOUT_404:
         found.add(404)
     if path not in _WITHOUT_503:
         found.add(503)
@@ -161,7 +163,7 @@ def refusal(status: int, path: str) -> dict[str, Any]:
         "title": slug.replace("-", " ").capitalize(),
         "status": status,
         "detail": _DETAILS[status],
-        "instance": path.replace("{job_id}", _ID),
+        "instance": path.replace("{job_id}", _ID).replace("{schedule_id}", _ID),
     }
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         example["errors"] = [{"field": "notion_database_id", "message": "must be text"}]

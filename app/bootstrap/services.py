@@ -23,6 +23,7 @@ from app.domain.models import Job, JobId, Json
 from app.domain.protocols import Runner
 from app.domain.signing import Capabilities, secret_bytes
 from app.domain.workflow import Workflow
+from app.infrastructure.calendar_cron import CronCalendar
 from app.infrastructure.feed_redis import RedisJobFeed
 from app.infrastructure.file_store_local import LocalFileStore
 from app.infrastructure.http_client import build_client
@@ -36,6 +37,7 @@ from app.infrastructure.off_loop import OffLoop
 from app.infrastructure.queue_rq import RqJobQueue
 from app.infrastructure.runner_steps import StepPorts, StepRunner
 from app.infrastructure.runner_webhook import WebhookRunner
+from app.infrastructure.schedule_book_sql import SqlScheduleBook
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_revision import revision_is_current
 from app.infrastructure.step_store_sql import SqlStepStore
@@ -50,6 +52,7 @@ from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
 from app.services.notices import NoticeService
 from app.services.retention import Retention
+from app.services.schedules import ScheduleService
 from app.services.slots import Slots
 from app.services.task_service import Ports, TaskService
 
@@ -169,6 +172,9 @@ class _Builder:
         keeping = Housekeeping(self.log, self.search, self.files, self.clock, keep_files, settings.orphan_age)
         services = Services(
             tasks=tasks,
+            schedules=ScheduleService(
+                SqlScheduleBook(self.database), tasks.submit, workflows, CronCalendar(), self.clock
+            ),
             freshness=FreshnessService(tasks, ports),
             notices=self._notices(lambda job: _as_clients_see(services, job)),
             housekeeping=keeping,

@@ -3,6 +3,7 @@
 CallslipError
 ├── NotFound
 │   ├── JobNotFound
+│   ├── ScheduleNotFound
 │   └── FileGone                 the bytes were removed, the record stays
 ├── Conflict
 │   ├── JobHasEnded              cancel came too late
@@ -52,6 +53,10 @@ class NotFound(CallslipError):
 
 class JobNotFound(NotFound):
     """No job has this id."""
+
+
+class ScheduleNotFound(NotFound):
+    """No schedule has this id."""
 
 
 class FileGone(NotFound):

@@ -230,3 +230,23 @@ class StepOutput(Table, table=True):
     tokens_out: int = Field(sa_type=sa.BigInteger)
     cost: float | None = Field(sa_type=sa.Double)
     output: Any = Field(sa_column=sa.Column(CanonicalJson, nullable=False))
+
+
+class Schedule(Table, table=True):
+    """Work that the calendar hands in."""
+
+    __tablename__: ClassVar[str] = "schedule"
+    __table_args__: ClassVar[tuple[Any, ...]] = (_index("ix_schedule_due", "due_at", where="due_at IS NOT NULL"),)
+
+    schedule_id: UUID = Field(sa_type=Id, primary_key=True)
+    client: str = Field(sa_type=sa.Text)
+    cron: str = Field(sa_type=sa.Text)
+    timezone: str = Field(sa_type=sa.Text)
+    workflow: str = Field(sa_type=sa.Text)
+    params: Any = Field(sa_column=sa.Column(CanonicalJson, nullable=False))
+    created_at: datetime = Field(sa_type=Instant)
+    due_at: datetime | None = Field(sa_type=Instant)
+    version: int
+    fired_at: datetime | None = Field(sa_type=Instant)
+    job_id: UUID | None = Field(sa_type=Id)
+    problem: str | None = Field(sa_type=sa.Text)

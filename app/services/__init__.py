@@ -16,6 +16,7 @@ from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.notices import NoticeService
 from app.services.retention import Retention
+from app.services.schedules import ScheduleService
 from app.services.task_service import TaskService
 
 
@@ -41,6 +42,7 @@ class Services:
     """
 
     tasks: TaskService
+    schedules: ScheduleService
     freshness: FreshnessService
     notices: NoticeService | None
     housekeeping: Housekeeping

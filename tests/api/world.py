@@ -18,15 +18,18 @@ from app.domain.lifecycle import Delivered, Event, Started
 from app.domain.models import Job, JobId, Json
 from app.domain.signing import Capabilities, Scope
 from app.domain.workflow import FileRules, Workflow
+from app.infrastructure.calendar_cron import CronCalendar
 from app.infrastructure.file_store_local import LocalFileStore
 from app.infrastructure.memory_job_log import MemoryJobAgenda, MemoryJobLogStore, MemoryJobs, MemoryJobSearch
 from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
+from app.infrastructure.memory_schedule_book import MemoryScheduleBook
 from app.infrastructure.memory_statistics import MemoryJobStatistics
 from app.services import Services, UploadLimits
 from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
+from app.services.schedules import ScheduleService
 from app.services.slots import Slots
 from app.services.task_service import Ports, TaskService
 
@@ -124,6 +127,7 @@ class World:
             )
             services = Services(
                 tasks=tasks,
+                schedules=ScheduleService(MemoryScheduleBook(), tasks.submit, WORKFLOWS, CronCalendar(), clock),
                 freshness=FreshnessService(tasks, ports),
                 notices=None,
                 housekeeping=Housekeeping(log, search, files, clock, None, timedelta(days=1)),

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from app.domain.models import Job, Json
+from app.domain.models import Job, JobStatus, Json
 from app.services import Services
 from app.services.freshness import Outcome
 from app.web.fragments import Fragments
@@ -37,9 +37,17 @@ class ReportView:
     data: Any
     plot: WeekPlot | None
     making: JobView | None
-    left: str
     login: str
     known: bool  # whether the visitor may begin one
+
+    @property
+    def telling(self) -> str:
+        """How the making stands, in a sentence."""
+        making = self.outcome.making
+        if making is None:
+            return ""
+        waits = making.status is JobStatus.QUEUED
+        return making.progress.message or ("It is in line." if waits else "It has begun.")
 
     @property
     def version(self) -> int:
@@ -111,7 +119,6 @@ async def _view(services: Services, outcome: Outcome, *, known: bool) -> ReportV
         data=data,
         plot=week_plot(data) if isinstance(data, dict) else None,
         making=_watched(services, outcome.making),
-        left="",
         login=f"/login?{urlencode({'next': here})}",
         known=known,
     )

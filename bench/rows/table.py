@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.report import Report
-from bench.rows import accept, deliver, live, look, start
+from bench.rows import accept, deliver, live, look, profiles, start
 from bench.stage import Stage
 
 
@@ -28,6 +28,7 @@ ROWS = (
     Row("status", "status by id with a million jobs", 60, look.status),
     Row("page", "a page of 50 with a million jobs", 65, look.page),
     Row("sweep", "finding what is due among a million jobs", 25, look.sweep),
+    Row("profiles", "reports that are made once and read by many", 40, profiles.profiles),
     Row("start", "make run to ready, and memory at rest", 35, start.start),
     Row("streams", "a thousand open event streams in one process", 25, live.streams),
     Row("visible", "from a callback to the words in a hundred open pages", 30, live.visible),

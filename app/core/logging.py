@@ -33,6 +33,7 @@ _SECRETS: Final = (
     (re.compile(r"whsec_[^\s\"',]+"), "whsec_***"),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^/\s:@]*):[^/\s@]+@"), r"\1:***@"),
 )
+_SIGNS: Final = ("bearer", "basic", "?", "&", "whsec_", "://")  # without one of them no pattern can match
 
 
 @contextmanager
@@ -47,8 +48,10 @@ def bound(**fields: object) -> Iterator[None]:
 
 def masked(text: str) -> str:
     """The text without what looks like a credential."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
+    lowered = text.lower()
+    if any(sign in lowered for sign in _SIGNS):
+        for pattern, replacement in _SECRETS:
+            text = pattern.sub(replacement, text)
     return text
 
 
@@ -74,7 +77,8 @@ class TextFormatter(logging.Formatter):
 
 def _visible(value: object) -> str:
     """No control character reaches a terminal or starts a line of its own."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(value))
+    text = str(value)
+    return text if text.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

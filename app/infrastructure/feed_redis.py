@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 BATCH = 200
 LONGEST_PAUSE = 2.0
+GATHER = 0.005  # seconds between two messages, so that they carry what happened meanwhile together
 LISTEN = 1.0  # seconds after which a listener looks whether it is to stop
 
 
@@ -87,7 +88,8 @@ class RedisJobFeed:
     def tell(self, job_id: JobId) -> None:
         self._ears.wake((job_id,))
         self._told.append(job_id)
-        self._hint.set()
+        if not self._hint.is_set():  # setting it wakes the thread, which costs more than asking
+            self._hint.set()
 
     def watch(self, job_id: JobId) -> AbstractAsyncContextManager[Watch]:
         return self._ears.watch(job_id)
@@ -105,6 +107,7 @@ class RedisJobFeed:
                         self._channel, b" ".join([self._tag, *(job_id.bytes.hex().encode() for job_id in job_ids)])
                     )
                 pause = 0.0
+                self._closing.wait(GATHER)
             except RedisError as error:
                 # A hint is worth something for a second at most: what could not be told is dropped.
                 pause = self._rest(pause, error)

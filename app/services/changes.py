@@ -21,14 +21,15 @@ class Changes:
     ) -> None:
         self._log, self._feed, self._clock, self._workflows = log, feed, clock, workflows
 
-    async def apply(self, job_id: JobId, event: Event) -> Job:
-        """The job after this event. Raises IllegalTransition, StaleAttempt, NotDue, JobNotFound, Unavailable."""
+    async def apply(self, job_id: JobId, event: Event, known: Job | None = None) -> Job:
+        """The job after this event. `known` is what the caller last saw of it: most often still the newest version, so
+        that reading it again is spared. Raises IllegalTransition, StaleAttempt, NotDue, JobNotFound, Unavailable."""
+        job = known or await self._log.get(job_id)
         while True:
-            job = await self._log.get(job_id)
             try:
                 return await self.record(job, event)
             except StaleJob:
-                continue
+                job = await self._log.get(job_id)
 
     async def record(self, job: Job, event: Event) -> Job:
         """As `apply`, from this very version of the job. Raises StaleJob as well."""

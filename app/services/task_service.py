@@ -193,7 +193,7 @@ class TaskService:
             return "of an unknown workflow"
         try:
             async with self._slots.hold(job.workflow, alone=job.lost_leases >= lifecycle.MOST_LOST_LEASES - 1):
-                job = await self._changes.apply(job_id, Started(lease=self._periods(job).lease))
+                job = await self._changes.apply(job_id, Started(lease=self._periods(job).lease), job)
                 async with self._leases.hold(job) as hold:
                     return await self._attempt(job, hold)
         except NoRoom:
@@ -238,7 +238,7 @@ class TaskService:
         outcome = type(event).__name__
         while True:
             try:
-                await self._changes.apply(job.job_id, event)
+                await self._changes.apply(job.job_id, event, job)
             except Unavailable:
                 await asyncio.sleep(REPORT_RETRY.total_seconds())
                 continue

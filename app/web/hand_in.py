@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol, TypeAlias
@@ -13,13 +13,13 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from app.core.metrics import UPLOADED
-from app.domain.models import FilePart, ParamPart
+from app.domain.models import FilePart, Json, ParamPart
 from app.domain.workflow import Workflow
 from app.services import Services
 from app.services.intake import DEFAULT_WORKFLOW
 from app.services.task_service import Submitted
 from app.web.failures import Refusal, for_people, show_again
-from app.web.form_fields import form_fields
+from app.web.form_fields import form_fields, list_fields
 from app.web.gate import FOREIGN, Operator, Ours, genuine, same_site
 from app.web.job_view import page_path
 from app.web.rendering import page
@@ -51,9 +51,14 @@ class UploadGate(Protocol):
 
 @dataclass(slots=True)
 class Filled:
-    """A form's fields as they pass by, so that it can be shown again; the form's own two come first and end here."""
+    """A form's fields as they pass by, so that it can be shown again; the form's own two come first and end here.
+
+    A list comes as one field with a line for each entry, or as several: no two parts of a form may have one name, so
+    these are numbered, as in `colours:2`.
+    """
 
     parts: AsyncIterator[Part]
+    workflows: Mapping[str, Workflow]
     values: dict[str, str] = field(default_factory=dict)
 
     async def opened(self, session: Session) -> str:
@@ -70,14 +75,28 @@ class Filled:
             raise HTTPException(403, FOREIGN)
         return str(part.value)
 
-    def __aiter__(self) -> Filled:
-        return self
+    async def __aiter__(self) -> AsyncIterator[Part]:
+        name, entries = "", list[Json]()
+        async for part in self.parts:
+            mine = part.name.partition(":")[0] if isinstance(part, ParamPart) else ""
+            if name and mine != name:
+                yield ParamPart(name, entries)
+                name, entries = "", []
+            if isinstance(part, FilePart):
+                yield part
+            elif mine in self._lists():
+                name = mine
+                entries += [line.strip() for line in str(part.value).splitlines() if line.strip()]
+                self.values[name] = "\n".join(map(str, entries))
+            else:
+                self.values[part.name] = str(part.value)
+                yield part
+        if name:
+            yield ParamPart(name, entries)
 
-    async def __anext__(self) -> Part:
-        part = await anext(self.parts)
-        if isinstance(part, ParamPart):
-            self.values[part.name] = str(part.value)
-        return part
+    def _lists(self) -> frozenset[str]:
+        workflow = self.workflows.get(self.values.get("workflow", ""))  # whose field comes before all of these
+        return list_fields(workflow) if workflow else frozenset()
 
 
 @router.get("/")
@@ -94,10 +113,10 @@ async def hand_in(request: Request, services: Ours, session: Operator) -> Respon
     gate: UploadGate = request.app.state.uploads
     read_parts: ReadParts = request.app.state.read_parts
     with gate.passing(services.upload.max_concurrent):
-        filled = Filled(await read_parts(request, services))
+        filled = Filled(await read_parts(request, services), services.workflows)
         once = await filled.opened(session)
         show_again(request, lambda refusal: _form(request, services, session, filled.values, refusal))
-        submitted = await services.tasks.submit(session.client, filled, once)
+        submitted = await services.tasks.submit(session.client, aiter(filled), once)
     _count(submitted)
     address = page_path(services, submitted.job)
     if for_people(request):

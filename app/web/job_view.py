@@ -11,6 +11,7 @@ from app.domain import lifecycle
 from app.domain.lifecycle import Periods
 from app.domain.models import Job, JobStatus, Json
 from app.domain.signing import Scope
+from app.domain.workflow import Workflow
 from app.services import Services
 from app.web import words
 
@@ -45,6 +46,7 @@ class JobView:
     page: str
     events: str
     link: str
+    downloads: tuple[tuple[str, str], ...]
     file: str
     params: Mapping[str, Json]
 
@@ -79,6 +81,7 @@ def job_view(services: Services, job: Job) -> JobView:
         page=page,
         events=_events_path(services, job, now),
         link=_web_address(job.result.notion_page_url),
+        downloads=_downloads(workflow, job, page),
         file=_file_path(services, job),
         params=job.params,
     )
@@ -116,6 +119,15 @@ def _file_path(services: Services, job: Job) -> str:
         return ""
     token = services.capabilities.grant(Scope.FILE, job.job_id, services.clock() + timedelta(hours=1))
     return f"/api/v1/jobs/{job.job_id}/file?token={token}"
+
+
+def _downloads(workflow: Workflow | None, job: Job, page: str) -> tuple[tuple[str, str], ...]:
+    """What the result can be had as: of the workflow's forms, those that this one was made in."""
+    if workflow is None or not workflow.formats or not isinstance(job.result.data, dict):
+        return ()
+    made, token = job.result.data.get("formats"), page.partition("?")[2]
+    forms = [form for form in workflow.formats if not isinstance(made, list) or form in made]
+    return tuple((form.upper(), f"/api/v1/reports/{job.job_id}/download?format={form}&{token}") for form in forms)
 
 
 def _telling(job: Job, *, overdue: bool) -> str:

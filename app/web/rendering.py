@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
 from app.web import words
+from app.web.markdown import markdown
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -66,6 +67,7 @@ def _environment() -> Environment:
         "clock": words.clock,
         "iso": words.iso,
         "pretty": words.pretty,
+        "markdown": markdown,
         "short": words.short,
     }
     return made

@@ -39,7 +39,7 @@
 
   function mark(name, message) {
     const place = form.querySelector(`[data-wrong="${CSS.escape(name)}"]`);
-    const field = place && form.elements[name];
+    const field = place && (form.elements[name] ?? place.closest("fieldset")?.querySelector("input"));
     if (!field) return null;
     place.textContent = [place.textContent, sentence(message)].filter(Boolean).join(" ");
     field.setAttribute("aria-invalid", "true");

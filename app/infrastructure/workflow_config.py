@@ -24,6 +24,7 @@ from app.infrastructure.toml_lines import error_line, lines_of
 from app.infrastructure.webhook_target import Auth, DeliveryMode, WebhookTarget
 from app.infrastructure.workflow_entry import NAME, NOTION, VARIABLE, Entry, in_words
 from app.infrastructure.workflow_parameters import compiled
+from app.infrastructure.workflow_rules import rules
 
 BUILT_IN = "n8n_notion"
 SHORTEST = 24
@@ -145,6 +146,7 @@ class _Reader:
             file=self._file_rules(max_file_size),
             in_flight=entry.in_flight or self._n8n.in_flight,
             periods=self._periods(periods),
+            **rules(entry, self._report),
         )
 
     def target(self) -> WebhookTarget:

@@ -68,6 +68,10 @@ class Entry(BaseModel):
     timeout: Period | None = None
     callback_timeout: Period | None = None
     callback_deadline: Period | None = None
+    dedup: list[str] | None = None
+    fresh_for: Period | None = None
+    subject: str | None = None
+    subject_limit: Annotated[int, Field(ge=1, le=10_000)] | None = None
 
 
 NOTION = Entry(

@@ -298,3 +298,45 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 def test_no_secret_shows_in_a_repr() -> None:
     assert TOKEN not in repr(N8N)
     assert SECRET not in repr(N8N)
+
+
+def test_an_entry_may_say_what_makes_two_jobs_the_same_and_what_they_are_about(tmp_path: Path) -> None:
+    said = (
+        'in_flight = 3\ndedup = ["cost_centre", "copies"]\nfresh_for = "2h"\nsubject = "cost_centre"\nsubject_limit = 2'
+    )
+    workflow, _ = load(tmp_path, WHOLE.replace("in_flight = 3", said))["invoices"]
+    first, second = (workflow.check({"cost_centre": "1234", "copies": copies}) for copies in ("1", "2"))
+    assert workflow.dedup_key(first, "ab") == 'invoices:["1234",1]:ab'
+    assert workflow.dedup_key(first, "ab") != workflow.dedup_key(second, "ab") != workflow.dedup_key(second, "cd")
+    assert (workflow.subject_of(first), workflow.subject_limit, workflow.fresh_for) == ("1234", 2, timedelta(hours=2))
+
+
+def test_a_file_alone_may_make_two_jobs_the_same_and_a_number_may_be_what_they_are_about(tmp_path: Path) -> None:
+    said = 'in_flight = 3\ndedup = []\nsubject = "copies"'
+    workflow, _ = load(tmp_path, WHOLE.replace("in_flight = 3", said))["invoices"]
+    params = workflow.check({"cost_centre": "1234", "copies": "2"})
+    assert (workflow.dedup_key(params, "ab"), workflow.subject_of(params)) == ("invoices:[]:ab", "2")
+    assert workflow.subject_of({}) is None
+
+
+def test_an_entry_without_rules_makes_every_job_one_of_its_own(tmp_path: Path) -> None:
+    workflow, _ = load(tmp_path, WHOLE)["invoices"]
+    params = workflow.check({"cost_centre": "1234"})
+    assert (workflow.dedup_key(params, "ab"), workflow.subject_of(params), workflow.fresh_for) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ('dedup = ["cost_center"]', "'dedup' names cost_center, which is no parameter of this workflow"),
+        ('subject = "customer"', "'subject' names customer, which is no parameter of this workflow"),
+        (
+            "subject_limit = 2",
+            "'subject_limit' limits jobs about one subject: say by `subject` which parameter that is",
+        ),
+        ('fresh_for = "1h"', "'fresh_for' answers with an earlier result"),
+    ],
+)
+def test_rules_that_name_nothing_are_told_with_their_line(tmp_path: Path, said: str, problem: str) -> None:
+    (told,) = problems(tmp_path, WHOLE.replace("in_flight = 3", f"in_flight = 3\n{said}"))
+    assert problem in told

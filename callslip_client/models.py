@@ -86,7 +86,8 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCreationResponse:
-    """The ticket. `replayed` when the idempotency key had made this job before."""
+    """The ticket. `replayed` when the idempotency key had made this job before, `joined` when the job was begun for
+    somebody else who wants the same."""
 
     job_id: str
     status: JobStatus
@@ -95,6 +96,7 @@ class JobCreationResponse:
     file: FileUploadInfo | None
     links: Links
     replayed: bool = False
+    joined: bool = False
     raw: Raw = field(repr=False, compare=False)
 
 
@@ -203,6 +205,7 @@ def created(raw: Raw, *, replayed: bool) -> JobCreationResponse:
         file=_file(raw.get("file")),
         links=_links(raw["links"]),
         replayed=replayed,
+        joined=raw.get("joined") is True,
         raw=raw,
     )
 

@@ -19,6 +19,7 @@ from callslip_client import (
     NotFound,
     NotInTime,
     NotUnderstood,
+    models,
 )
 from tests.client.service import KEY, Service
 from tests.client.wire_parts import Fault, form, problem
@@ -42,6 +43,12 @@ def test_a_file_is_handed_in_with_its_parameters(callslip: Callslip, service: Se
     assert told[-1] == (len(seen.body), len(seen.body))
     assert len(told) > 3
     assert seen.headers["content-length"] == str(len(seen.body))
+
+
+def test_a_ticket_tells_whether_the_job_was_begun_for_somebody_else(callslip: Callslip) -> None:
+    raw = dict(callslip.submit(b"hello", filename="a.txt").raw)
+    told = [models.created(answer, replayed=False).joined for answer in (raw, {**raw, "joined": True})]
+    assert told == [False, True]
 
 
 def test_bytes_are_handed_in_under_a_name(callslip: Callslip, service: Service) -> None:

@@ -19,6 +19,7 @@ from app.services import Services
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_ROUNDS = 60
+CHECKPOINT_LOOKS = 6  # a period: several workers take turns, and each looks whether it is time
 
 
 def main() -> None:
@@ -40,6 +41,7 @@ async def work(settings: Settings) -> None:
             asyncio.create_task(body.tell_notices(settings.sweep_every)),
             asyncio.create_task(body.fire_schedules(settings.sweep_every)),
             asyncio.create_task(body.keep_house(settings.sweep_every * HOUSEKEEPING_ROUNDS)),
+            asyncio.create_task(body.keep_checkpoints(settings.checkpoint_every / CHECKPOINT_LOOKS)),
         ]
         try:
             await worker.serve(stop)
@@ -47,6 +49,7 @@ async def work(settings: Settings) -> None:
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+            await body.write_checkpoint(early=True)  # so that what was done last is not left without one
 
 
 class LoopBody:
@@ -109,6 +112,19 @@ class LoopBody:
             except CallslipError as error:
                 logger.warning("housekeeping put off: %s", error)
             await asyncio.sleep(every.total_seconds())
+
+    async def keep_checkpoints(self, every: timedelta) -> None:
+        """Looks again and again whether it is time for a checkpoint."""
+        while True:
+            await self.write_checkpoint()
+            await asyncio.sleep(every.total_seconds())
+
+    async def write_checkpoint(self, *, early: bool = False) -> None:
+        """Writes down outside the database where the chains stand, if it is time or `early`."""
+        try:
+            await self._services.checkpoints.write(early=early)
+        except CallslipError as error:
+            logger.warning("checkpoint put off: %s", error)
 
 
 if __name__ == "__main__":

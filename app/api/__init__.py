@@ -11,7 +11,20 @@ from app.api.dashboard import GuardedDashboard, to_dashboard
 from app.api.middleware import Lingering, RequestContext
 from app.api.openapi import describe
 from app.api.problems import install_problems
-from app.api.v1 import act, callbacks, events, files, health, jobs, metrics, profiles, queue, schedules, workflows
+from app.api.v1 import (
+    act,
+    callbacks,
+    events,
+    files,
+    health,
+    jobs,
+    metrics,
+    profiles,
+    queue,
+    receipts,
+    schedules,
+    workflows,
+)
 from app.api.v1.callback_payload import JobCallbackPayload
 from app.api.v1.channels import Channels
 from app.api.v1.outcomes import Bodies
@@ -38,7 +51,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         redoc_url=None,
         redirect_slashes=False,
     )
-    for part in (jobs, act, files, events, callbacks, workflows, schedules, profiles, queue, health, metrics):
+    for part in (jobs, act, files, events, callbacks, workflows, schedules, profiles, queue, receipts, health, metrics):
         app.include_router(part.router)
     app.add_api_route("/rq", to_dashboard, include_in_schema=False)
     app.mount("/rq", GuardedDashboard())

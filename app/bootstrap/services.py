@@ -13,6 +13,7 @@ from typing import Any
 import uvloop
 from pydantic import SecretStr
 
+from app.bootstrap import record
 from app.bootstrap.local_workflows import local_workflows
 from app.bootstrap.queue import redis_url
 from app.bootstrap.tools import tools
@@ -189,6 +190,8 @@ class _Builder:
             files=self.files,
             workflows=workflows,
             capabilities=self.capabilities,
+            signer=record.signer(settings),
+            checkpoints=record.keeper(settings, self.database, self.clock),
             api_keys={name: key.get_secret_value() for name, key in settings.callslip_api_keys.items()},
             callback_secrets=_keys(settings.callback_secret),
             clock=self.clock,

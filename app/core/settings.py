@@ -51,6 +51,14 @@ def _database_url(known: dict[str, Any]) -> str:
     return f"sqlite:///{known['data_dir']}/callslip.db"
 
 
+def _checkpoints(known: dict[str, Any]) -> Path:
+    return Path(known["data_dir"]) / "checkpoints.jsonl"
+
+
+def _signing_key_file(known: dict[str, Any]) -> Path:
+    return Path(known["data_dir"]) / "signing.key"
+
+
 def _seconds(*values: float) -> tuple[timedelta, ...]:
     return tuple(timedelta(seconds=value) for value in values)
 
@@ -93,6 +101,11 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl = Field(default_factory=_database_url, repr=False)  # may carry a password
     sqlite_synchronous: Annotated[Literal["FULL", "EXTRA"], BeforeValidator(durable)] = "FULL"
     auto_migrate: bool = True
+
+    # Record
+    checkpoints: Path = Field(default_factory=_checkpoints)
+    checkpoint_every: Period = timedelta(seconds=60)
+    signing_key_file: Path = Field(default_factory=_signing_key_file)
 
     # Queue
     redis_url: RedisUrl | None = Field(default=None, repr=False)  # may carry a password

@@ -27,6 +27,7 @@ OUTCOME = "dedup_key IS NOT NULL AND completed_at IS NOT NULL"
 BY_SUBJECT, BY_OUTCOME, BY_KEY = "ix_job_log_subject", "ix_job_log_outcome", "uq_job_log_dedup"
 ERASABLE = "completed_at IS NOT NULL AND salt IS NOT NULL"
 BY_END = "ix_job_log_erasable"
+BY_TIME = "ix_audit_event_at"
 REMOVABLE = "completed_at IS NOT NULL AND size IS NOT NULL AND file_removed_at IS NULL"
 
 
@@ -168,6 +169,7 @@ class AuditEvent(Table, table=True):
     """One row per line of history. Triggers refuse to change or remove one."""
 
     __tablename__: ClassVar[str] = "audit_event"
+    __table_args__: ClassVar[tuple[Any, ...]] = (_index(BY_TIME, "at"),)
 
     job_id: UUID = Field(sa_type=Id, primary_key=True)
     version: int = Field(primary_key=True)

@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.protocols import FileStore, JobAgenda, JobFeed, JobLogStore, JobQueue, JobSearch, JobStatistics
+from app.domain.record_ports import Signer
 from app.domain.signing import Capabilities
 from app.domain.workflow import Workflow
+from app.services.checkpoints import CheckpointKeeper
 from app.services.clock import DatabaseClock
 from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
@@ -56,6 +58,8 @@ class Services:
     files: FileStore
     workflows: Mapping[str, Workflow]
     capabilities: Capabilities
+    signer: Signer
+    checkpoints: CheckpointKeeper
     api_keys: Mapping[str, str]
     callback_secrets: tuple[bytes, ...]
     clock: DatabaseClock

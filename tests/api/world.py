@@ -19,12 +19,16 @@ from app.domain.models import Job, JobId, Json
 from app.domain.signing import Capabilities, Scope
 from app.domain.workflow import FileRules, Workflow
 from app.infrastructure.calendar_cron import CronCalendar
+from app.infrastructure.checkpoint_file import CheckpointFile
 from app.infrastructure.file_store_local import LocalFileStore
 from app.infrastructure.memory_job_log import MemoryJobAgenda, MemoryJobLogStore, MemoryJobs, MemoryJobSearch
 from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
 from app.infrastructure.memory_schedule_book import MemoryScheduleBook
 from app.infrastructure.memory_statistics import MemoryJobStatistics
+from app.infrastructure.memory_timeline import MemoryTimeline
+from app.infrastructure.signer_ed25519 import Ed25519Signer
 from app.services import Services, UploadLimits
+from app.services.checkpoints import CheckpointKeeper
 from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
@@ -141,6 +145,14 @@ class World:
                 files=files,
                 workflows=WORKFLOWS,
                 capabilities=self.capabilities,
+                signer=(signer := Ed25519Signer(self.root / "signing.key")),
+                checkpoints=CheckpointKeeper(
+                    MemoryTimeline(self.memory),
+                    CheckpointFile(self.root / "checkpoints"),
+                    signer,
+                    clock,
+                    timedelta(minutes=1),
+                ),
                 api_keys={"ada": KEY, "bob": OTHER_KEY},
                 callback_secrets=(SECRET,),
                 clock=clock,

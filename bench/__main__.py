@@ -68,7 +68,7 @@ def _measured(row: Row, rounds: int, seconds: float) -> report.Report | None:
     try:
         with (
             _time(seconds),
-            Stage(row.name, rounds, lambda text: print(f"   {text}", file=sys.stderr, flush=True)) as stage,
+            Stage(row.name, rounds, seconds, lambda text: print(f"   {text}", file=sys.stderr, flush=True)) as stage,
         ):
             return row.play(stage)
     except OutOfTime:

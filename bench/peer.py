@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 
 from bench.load import Plan
-from bench.process import ROOT, Running, free_port
+from bench.process import MEASURED, ROOT, Running, free_port
 from bench.stage import FORM, PLACE, Stage, everyday
 
 ENVIRONMENTS = {"arq": "arq"}  # the others live together
@@ -62,17 +62,20 @@ class Peer:
             "PEER_SAMPLE": str(stage.file("sample", stage.png)),
         }
 
-    def start_web(self) -> Running:
+    def start_web(self, *, core: int | None = MEASURED) -> Running:
         """The web server, ready."""
-        return web(self.stage, self.label, self._bin, f"bench.peers.{self.name}:web", self.port, self.env)
+        return web(self.stage, self.label, self._bin, f"bench.peers.{self.name}:web", self.port, self.env, core)
 
-    def start_worker(self, kind: str) -> Running:
+    def start_worker(self, kind: str, *, core: int | None = MEASURED) -> Running:
         """A worker of one kind; it is ready when it has taken its first job."""
         program, *arguments = WORKERS[kind][1]
         address = [self.env["PEER_REDIS"]] if arguments[-1] == "--url" else []
         command = [str(self._bin / program), *arguments, *address]
         return self.stage.run(
-            f"worker-{kind.replace(' ', '-')}", command, {**self.env, "PATH": f"{self._bin}:{os.environ['PATH']}"}
+            f"worker-{kind.replace(' ', '-')}",
+            command,
+            {**self.env, "PATH": f"{self._bin}:{os.environ['PATH']}"},
+            core=core,
         )
 
     def stock(self, count: int) -> None:
@@ -94,13 +97,21 @@ class Peer:
         )
 
 
-def web(stage: Stage, name: str, binaries: Path, app: str, port: int, env: dict[str, str]) -> Running:
+def web(
+    stage: Stage,
+    name: str,
+    binaries: Path,
+    app: str,
+    port: int,
+    env: dict[str, str],
+    core: int | None = MEASURED,
+) -> Running:
     """An ASGI application on uvicorn with its fastest loop and parser, without a log of requests."""
     command = [
         *(str(binaries / "python"), "-m", "uvicorn", app, "--port", str(port)),
         *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
     ]
-    running = stage.run(f"web-{name.replace(' ', '-')}", command, env)
+    running = stage.run(f"web-{name.replace(' ', '-')}", command, env, core=core)
     running.until_listens(port)
     return running
 

@@ -30,6 +30,7 @@ from chaos import postgres
 
 PLACE = Path(os.environ.get("BENCH_DIR", ROOT / ".bench"))
 BOUNDARY = "bench7MA4YWxkTrZu0gWx"
+NEARLY = 0.9  # of a row's time is for its rounds
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 
 
@@ -51,10 +52,12 @@ class Sample:
 
 
 class Stage:
-    """Opened for one row, and cleared away after it. `rounds` is how often each contender gets its turn."""
+    """Opened for one row, and cleared away after it. `rounds` is how often each contender gets its turn; in what `seconds`
+    the row has, fewer rounds are better than none."""
 
-    def __init__(self, row: str, rounds: int, say: Callable[[str], None]) -> None:
+    def __init__(self, row: str, rounds: int, seconds: float, say: Callable[[str], None]) -> None:
         self.row, self.rounds, self.say = row, rounds, say
+        self._until = time.monotonic() + seconds * NEARLY
         PLACE.mkdir(exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix=f"{row}-", dir=PLACE))
         self._closing = ExitStack()
@@ -158,19 +161,32 @@ class Stage:
 
     def load(self, plan: Plan) -> Figures:
         """Carries a plan out, beside what is measured."""
-        said = subprocess.run(
+        return self.end(self.begin(plan))
+
+    def begin(self, plan: Plan) -> subprocess.Popen[str]:
+        """Starts to carry a plan out; `end` waits for its figures."""
+        loading = subprocess.Popen(
             [sys.executable, "-m", "bench.load"],
-            input=json.dumps(asdict(plan)),
             cwd=ROOT,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=120,
-            preexec_fn=lambda: bind(BESIDE),
+            preexec_fn=lambda: bind(BESIDE),  # noqa: PLW1509 - the harness has one thread
         )
-        if said.returncode:
-            raise RuntimeError(f"the load ended with {said.returncode}: {said.stderr[-600:]}")
-        return Figures(**json.loads(said.stdout))
+        self._closing.callback(loading.kill)
+        assert loading.stdin is not None
+        loading.stdin.write(json.dumps(asdict(plan)))
+        loading.stdin.close()
+        loading.stdin = None
+        return loading
+
+    def end(self, loading: subprocess.Popen[str]) -> Figures:
+        """The figures of a load that was begun. Raises RuntimeError when it broke off."""
+        said, trouble = loading.communicate(timeout=120)
+        if loading.returncode:
+            raise RuntimeError(f"the load ended with {loading.returncode}: {trouble[-600:]}")
+        return Figures(**json.loads(said))
 
     def measure(self, plan: Plan, *servers: Running) -> Sample:
         """Carries a plan out, and says what it cost these servers."""
@@ -194,6 +210,7 @@ class Stage:
         """Every contender once a round, in reversed order every other round. One that fails is left out from then on."""
         samples: dict[str, list[Sample]] = {name: [] for name in turns}
         for number in range(self.rounds):
+            began = time.monotonic()
             names = list(turns) if number % 2 == 0 else list(turns)[::-1]
             for name in names:
                 try:
@@ -204,6 +221,9 @@ class Stage:
                     continue
                 samples[name].append(sample)
                 self.say(f"round {number + 1}: {name}: {sample.rate:,.0f}/s, {sample.cpu:,.0f} us")
+            if time.monotonic() * 2 - began > self._until and number + 1 < self.rounds:
+                self.say(f"the time allows {number + 1} rounds only")
+                break
         return {name: found for name, found in samples.items() if found}
 
 

@@ -14,7 +14,7 @@ from bench.process import Running
 from bench.report import Goal, Report, Samples, at_least, at_most, middle
 from bench.stage import FORM, Sample, Stage, empty
 
-CONNECTIONS, SECONDS, WARM = 16, 2.6, 0.4
+CONNECTIONS, SECONDS, WARM = 16, 2.1, 0.3
 PEERS = ("celery", "dramatiq", "arq", "taskiq", "rq", "background", "naive")
 LIMIT = "bare ASGI, file with fsync"
 NOTE = (

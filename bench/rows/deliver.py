@@ -18,19 +18,19 @@ NOTE = (
     "the far side sees to the last answer it gives, CPU is that of the worker's processes until its books are done. Callslip runs with "
     f"`IN_FLIGHT={IN_FLIGHT}` (8 is the default). The peers read the file and post it in their library's usual way, and record nothing."
 )
-# How many jobs each gets: about two seconds' worth.
+# How many jobs each gets: one to two seconds' worth.
 AT_ONCE = {
-    "callslip": 1500,
-    "rq worker": 40,
-    "rq SimpleWorker": 400,
-    "celery prefork 2": 1200,
-    "dramatiq 2 x 16": 1500,
-    "arq 100": 1500,
-    "taskiq 100": 1500,
+    "callslip": 1000,
+    "rq worker": 24,
+    "rq SimpleWorker": 300,
+    "celery prefork 2": 900,
+    "dramatiq 2 x 16": 1200,
+    "arq 100": 1200,
+    "taskiq 100": 1200,
 }
 # A stopped taskiq worker loses the job that it was about to be given, and dies: it is started anew for each turn.
 FRESH = ("taskiq 100",)
-SLOW = {"callslip": 1500, "rq worker": 12, "celery gevent 100": 600, "arq 100": 1000, "taskiq 100": 1000}
+SLOW = {"callslip": 1200, "rq worker": 8, "celery gevent 100": 400, "arq 100": 800, "taskiq 100": 800}
 
 
 def deliver(stage: Stage) -> Report:

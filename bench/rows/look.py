@@ -20,7 +20,7 @@ from bench.stage import Sample, Stage
 
 MANY, SOME, FEW = 1_000_000, 100_000, 10_000
 DUE = 10_000
-SECONDS, WARM = 2.0, 0.3
+SECONDS, WARM = 1.6, 0.2
 ROUTE = "FastAPI route without database"
 WORKFLOWS = ("n8n_notion",)
 

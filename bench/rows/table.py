@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.report import Report
-from bench.rows import accept, deliver, live, look, profiles, start
+from bench.rows import accept, deliver, large, life, live, look, profiles, start, together
 from bench.stage import Stage
 
 
@@ -21,13 +21,18 @@ class Row:
 
 
 ROWS = (
-    Row("accept", "accepting uploads, beside the limit and the peers", 190, accept.accept),
-    Row("postgresql", "the same on PostgreSQL", 75, accept.accept_on_postgresql),
-    Row("deliver", "deliveries by one worker, far side answers at once", 150, deliver.deliver),
-    Row("slow", "deliveries by one worker, far side takes 100 ms", 90, deliver.deliver_slowly),
-    Row("status", "status by id with a million jobs", 60, look.status),
-    Row("page", "a page of 50 with a million jobs", 65, look.page),
-    Row("sweep", "finding what is due among a million jobs", 25, look.sweep),
+    Row("accept", "accepting uploads, beside the limit and the peers", 135, accept.accept),
+    Row("postgresql", "the same on PostgreSQL", 65, accept.accept_on_postgresql),
+    Row("gigabyte", "one upload of 1 GiB", 35, large.gigabyte),
+    Row("hostile", "bodies made to hurt the parser", 20, large.hostile),
+    Row("deliver", "deliveries by one worker, far side answers at once", 90, deliver.deliver),
+    Row("slow", "deliveries by one worker, far side takes 100 ms", 70, deliver.deliver_slowly),
+    Row("life", "the whole life of a job on both cores", 45, life.life),
+    Row("status", "status by id with a million jobs", 45, look.status),
+    Row("page", "a page of 50 with a million jobs", 55, look.page),
+    Row("sweep", "finding what is due among a million jobs", 20, look.sweep),
+    Row("two", "two APIs and two workers on one SQLite file", 40, together.two),
+    Row("backlog", "a slow far side and a backlog of 10,000", 40, together.backlog),
     Row("profiles", "reports that are made once and read by many", 40, profiles.profiles),
     Row("start", "make run to ready, and memory at rest", 35, start.start),
     Row("streams", "a thousand open event streams in one process", 25, live.streams),

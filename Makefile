@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format newcomer chaos fuzz bench screenshots test-n8n browser requirements clean
+.PHONY: help run test check format newcomer chaos fuzz bench screenshots test-n8n browser requirements clean breakers
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,7 +29,7 @@ format: $(VENV)/.dev  ## Rewrite the formatting
 newcomer:  ## Time a first run from a clone in an empty folder with an empty HOME, and later runs
 	@$(PYTHON) scripts/newcomer.py
 
-chaos: $(VENV)/.dev  ## Kill things while jobs are in flight: ROW=kills for one row, FULL=1 for hours, WRITE=1 for a page
+chaos: $(VENV)/.dev breakers  ## Kill things while jobs are in flight: ROW=kills for one row, FULL=1 for hours, WRITE=1 for a page
 	$(PY) -m chaos $(if $(ROW),--row $(ROW)) $(if $(FULL),--full) $(if $(SEED),--seed $(SEED)) $(if $(WRITE),--write)
 
 bench: $(VENV)/.dev .bench/.peers .bench/.arq  ## Measure beside limits and peers, 15 minutes: ROW=accept for one row, ROUNDS=5
@@ -39,6 +39,10 @@ bench: $(VENV)/.dev .bench/.peers .bench/.arq  ## Measure beside limits and peer
 	@mkdir -p .bench
 	@$(PYTHON) scripts/environment.py .bench/$* bench/peers/requirements$(if $(filter arq,$*),-arq).txt
 	@touch $@
+
+breakers:  # rows need strace and libfaketime; where they cannot be installed these rows are skipped with a reason
+	@if ! { command -v strace && command -v faketime; } >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get -qq update && apt-get -qq install -y --no-install-recommends strace faketime >/dev/null || true; fi
 
 FUZZ_SECONDS ?= 3600
 fuzz: $(VENV)/.dev  ## Fuzz the parsers of forms and callbacks for FUZZ_SECONDS (an hour); installs atheris

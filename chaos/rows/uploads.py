@@ -55,7 +55,7 @@ async def run(setup: Setup) -> Outcome:
     number, chance, cuts = setup.much(500, 10_000), setup.chance(), Counter[str]()
     uploads = [upload(chance, f"cut-{setup.seed}-{index}", 200_000) for index in range(number)]
     gate = asyncio.Semaphore(AT_ONCE)
-    async with running(setup, far={"manners": {"prompt": 1}, "pace": 0.05}) as stack:
+    async with running(setup, far={"manners": {"prompt": 1}, "pace": 0.05}, settings={"ORPHAN_AGE": "6s"}) as stack:
         clients = Clients(stack, Journal(stack.folder / "clients.jsonl"))
 
         async def one(upload: Upload, own: random.Random) -> str | None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 import redis
 
@@ -121,20 +116,6 @@ def test_a_failed_job_says_why_and_can_be_retried(stack: Stack) -> None:
     retried = stack.client.post(f"/api/v1/jobs/{failed['job_id']}/retry")
     assert retried.status_code == 202
     assert stack.ended(retried.json()["job_id"])["retry_of"] == failed["job_id"]
-
-
-def test_a_killed_launcher_leaves_no_process_behind(tmp_path: Path) -> None:
-    stack = Stack(tmp_path, {})
-    stack.start()
-    family = stack.family()
-    assert len(family) >= 4
-    os.kill(stack.process.pid, signal.SIGKILL)
-    stack.process.wait()
-    _, alive = psutil.wait_procs(family, timeout=40)
-    assert not alive, [one.cmdline() for one in alive]
-    with pytest.raises(httpx.TransportError):
-        stack.client.get("/health/live")
-    stack.client.close()
 
 
 def test_every_job_of_this_module_has_ended_and_its_record_is_whole(stack: Stack) -> None:

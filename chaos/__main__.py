@@ -20,7 +20,7 @@ from pathlib import Path
 
 from chaos.machine import commit, machine
 from chaos.report import Outcome, Result, RowProgram, page, summary, table
-from chaos.rows import NAMES, ON_REQUEST
+from chaos.rows import NAMES
 from chaos.stack import QUICK, ROOT, Setup
 from chaos.timetable import Turn, run_all
 
@@ -65,7 +65,7 @@ def _all(turns: Sequence[Turn], options: argparse.Namespace) -> int:
 
 
 def _turns(options: argparse.Namespace) -> list[Turn]:
-    names = options.row or [name for name in NAMES if options.full or name not in ON_REQUEST]
+    names = options.row or list(NAMES)
     wanted = ("sqlite", "postgresql") if options.database == "both" else (options.database,)
     handed_on = ["--seed", str(options.seed), "--scale", str(options.scale), "--root", str(options.root)]
     handed_on += ["--full"] if options.full else []

@@ -17,4 +17,3 @@ NAMES = {
     "clocks": "clocks",
     "planted": "planted",
 }
-ON_REQUEST = frozenset({"planted"})  # and in the full form

@@ -1,7 +1,6 @@
 """The harness against broken products: a copy of the code with one mistake planted, and the row that must find it.
 
-The product's own code holds none of this: each mistake is a change of a few words in a copy. Not part of a plain run;
-ask for it: `make chaos ROW=planted`.
+The product's own code holds none of this: each mistake is a change of a few words in a copy.
 """
 
 from __future__ import annotations

@@ -40,6 +40,12 @@ REFUSES_US = (
 WRONG_ADDRESS = "the workflow's address is unknown there (404): is the workflow active, and is this its production URL (not the test URL)?"
 
 
+TEST_ADDRESS = (
+    "the service calls the workflow's test URL ({url}), which works only while somebody listens in n8n's editor: "
+    "give it the production URL"
+)
+
+
 class Verdict(StrEnum):
     """How a check ended."""
 
@@ -204,6 +210,8 @@ def diagnosis(job: JobInfo, lines: Sequence[HistoryEvent], within: float) -> str
     kind = job.trouble.kind if job.trouble else (job.error.type.removeprefix("delivery_") if job.error else "")
     answers = [clean(line.detail["answer"]) for line in lines if line.detail and line.detail.get("answer")]
     said = clean(job.error.detail) if job.error else (answers[-1] if answers else "")
+    if called := _test_address(lines):
+        return TEST_ADDRESS.format(url=called)
     if kind == "refused":
         return _refusal(job, said)
     if kind == "unavailable":
@@ -215,6 +223,13 @@ def diagnosis(job: JobInfo, lines: Sequence[HistoryEvent], within: float) -> str
     if job.status is JobStatus.FAILURE:
         return f"the workflow was reached, but the job failed: {said or clean(job.result_message or '')}"
     return _silence(job, within)
+
+
+def _test_address(lines: Sequence[HistoryEvent]) -> str:
+    """The test URL that was called, as far as the history tells it; nothing where it was another."""
+    requests = (line.detail["request"] for line in lines if line.detail and line.detail.get("request"))
+    urls = (clean(str(request.get("url", ""))) for request in requests if isinstance(request, dict))
+    return next((url for url in urls if "/webhook-test/" in url), "")
 
 
 def _refusal(job: JobInfo, said: str) -> str:

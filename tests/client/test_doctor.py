@@ -109,6 +109,7 @@ def answer(text: str) -> dict[str, object]:
         ([("Failed", "failure", {"error": {"type": "workflow", "detail": "Notion said: no"}})], "the job failed: Notion said: no"),
         ([("Failed", "failure", {"error": {"type": "delivery_refused", "detail": "unknown webhook (404) (tried 9 times)"}})], "not the test URL"),
         ([("Cancelled", "cancelled", {})], "somebody cancelled"),
+        ([("Postponed", "queued", {**trouble("refused"), "detail": {"answer": "unknown webhook (404)", "request": {"url": "https://n8n.example/webhook-test/***"}}})], "the workflow's test URL (https://n8n.example/webhook-test/***)"),
     ],
 )  # fmt: skip
 def test_a_probe_that_does_not_come_back_is_explained(

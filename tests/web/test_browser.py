@@ -247,10 +247,39 @@ def test_everything_works_without_a_script(stack, chromium):
 
 def test_a_page_behind_a_proxy_that_holds_events_back_asks_for_itself(stack, reader):
     page = reader.log_in(stack.key)
-    page.route("**/events?*", lambda route: route.abort())
+    page.route("**/events?*", lambda _: None)  # it is taken, and nothing ever comes back
     hand_in(page)
     stamp(page, "Done")
-    reader.complaints.clear()  # the browser's own line about the request that was held back
+    page.unroute_all(behavior="ignoreErrors")
+
+
+def test_an_operator_finds_a_job_and_sees_what_went_over_the_wire(stack, reader):
+    page = reader.log_in(stack.key)
+    address = hand_in(page, RECEIPT | {"name": "needle-in-the-hay.txt"})
+    stamp(page, "Done")
+    hand_in(page)
+    page.goto("/ops")
+    assert page.get_by_role("img", name="Jobs by hour and status").is_visible()
+    page.fill("#text", "NEEDLE-in")
+    page.wait_for_timeout(2500)  # a refresh comes in between, and takes nothing away
+    assert page.input_value("#text") == "NEEDLE-in"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ops?*text=NEEDLE-in*")
+    assert page.locator("table.jobs tbody tr").count() == 1
+    page.locator("table.jobs").get_by_role("link", name="needle-in-the-hay.txt").click()
+    page.wait_for_url(f"**/ops/jobs/{urlsplit(address).path.split('/')[2]}")
+    page.get_by_text("Request and answer").click()
+    sent = page.get_by_label("Request of attempt 1")
+    assert "authorization: Bearer ***" in sent.text_content()
+    assert "200" in page.get_by_label("Answer to attempt 1").text_content()
+
+
+def test_the_queues_dashboard_is_one_click_away_under_the_same_log_in(stack, reader):
+    page = reader.log_in(stack.key)
+    page.goto("/ops")
+    page.get_by_role("link", name="Queue (RQ)").click()
+    page.wait_for_url("**/rq/**")
+    page.get_by_text("Queues").first.wait_for()
 
 
 def test_every_page_fits_a_phone_and_can_be_read_in_light_and_dark(stack, reader):

@@ -59,7 +59,7 @@ REFUSALS: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("post", SCHEDULES): (400, 408, 413, 422),
 }
 _WITHOUT_404 = frozenset({JOB + "/callback"})  # existence is not told
-_WITHOUT_503 = frozenset({"/api/v1/workflows"})
+_WITHOUT_503 = frozenset({"/api/v1/workflows", "/api/v1/receipt-key"})
 
 _FILE = {"filename": "receipt.png", "size": 102400, "sha256": "ab" * 32, "media_type": "image/png"}
 _LINKS = {

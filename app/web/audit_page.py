@@ -13,7 +13,7 @@ from app.domain.models import AuditEvent, Json
 from app.domain.verification import Finding
 from app.web.gate import Operator, Ours, job_id_of
 from app.web.history import Moment, moment
-from app.web.job_view import job_view
+from app.web.job_view import fresh_path, job_view
 from app.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
@@ -36,6 +36,7 @@ async def record(request: Request, job_id: str, services: Ours, session: Operato
     wanted = job_id_of(job_id)
     job, events = await services.log.get(wanted), await services.log.history(wanted)
     finding = verification.verify(job, wanted, events)
+    now = services.clock()
     return page(
         request,
         "audit.html",
@@ -45,7 +46,8 @@ async def record(request: Request, job_id: str, services: Ours, session: Operato
         lines=lines(events, finding),
         finding=finding,
         genesis=audit.genesis(wanted),
-        now=services.clock(),
+        receipt=fresh_path(services, job, "receipt", now),
+        now=now,
     )
 
 

@@ -45,6 +45,7 @@ class JobView:
     ended: bool
     page: str
     events: str
+    receipt: str
     link: str
     downloads: tuple[tuple[str, str], ...]
     file: str
@@ -79,7 +80,8 @@ def job_view(services: Services, job: Job) -> JobView:
         overdue=overdue,
         ended=job.status.ended,
         page=page,
-        events=_events_path(services, job, now),
+        events=fresh_path(services, job, "events", now),
+        receipt=f"/api/v1/jobs/{job.job_id}/receipt?{page.partition('?')[2]}",
         link=_web_address(job.result.notion_page_url),
         downloads=_downloads(workflow, job, page),
         file=_file_path(services, job),
@@ -108,10 +110,10 @@ def page_path(services: Services, job: Job) -> str:
     return f"/jobs/{job.job_id}?token={token}"
 
 
-def _events_path(services: Services, job: Job, now: datetime) -> str:
-    # For operators, who may watch a job whose link has expired.
+def fresh_path(services: Services, job: Job, what: str, now: datetime) -> str:
+    """Where the job's events or receipt are, for an operator, who may look at a job whose link has expired."""
     token = services.capabilities.grant(Scope.PAGE, job.job_id, now + timedelta(hours=1))
-    return f"/api/v1/jobs/{job.job_id}/events?token={token}"
+    return f"/api/v1/jobs/{job.job_id}/{what}?token={token}"
 
 
 def _file_path(services: Services, job: Job) -> str:

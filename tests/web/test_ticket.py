@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -175,3 +176,24 @@ async def test_first_paint_is_small(browser, world, job_id):
             if address.startswith("/static/"):
                 total += len((await browser.get(address)).content)
     assert total <= 60 * 1024
+
+
+async def test_slip_and_audit_record_lead_to_the_signed_receipt(operator, world, job_id):
+    slip = (await operator.get(world.link(job_id))).text
+    record = (await operator.get(f"/audit/{job_id}")).text
+    operator.cookies.clear()
+    for page in (slip, record):
+        link = re.search(r'href="(/api/v1/jobs/[^"]+/receipt[?]token=[^"]+)"', page).group(1)
+        receipt = await operator.get(link)
+        assert receipt.headers["content-disposition"].startswith("attachment")
+        assert (receipt.json()["job_id"], receipt.json()["status"]) == (str(job_id), "queued")
+
+
+async def test_the_slip_does_not_change_while_nothing_happens(browser, world, job_id):
+    def steady(text):
+        return re.sub(r' data-now="[^"]*"|(?<=data-since>)[^<]*', "", text)
+
+    first = (await browser.get(world.link(job_id, "/fragment"))).text
+    world.clock.ahead += timedelta(minutes=2)
+    second = (await browser.get(world.link(job_id, "/fragment"))).text
+    assert steady(first) == steady(second)

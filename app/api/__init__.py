@@ -22,6 +22,7 @@ from app.api.v1 import (
     profiles,
     queue,
     receipts,
+    reports,
     schedules,
     workflows,
 )
@@ -51,7 +52,21 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         redoc_url=None,
         redirect_slashes=False,
     )
-    for part in (jobs, act, files, events, callbacks, workflows, schedules, profiles, queue, receipts, health, metrics):
+    for part in (
+        jobs,
+        act,
+        files,
+        events,
+        callbacks,
+        workflows,
+        schedules,
+        profiles,
+        reports,
+        queue,
+        receipts,
+        health,
+        metrics,
+    ):
         app.include_router(part.router)
     app.add_api_route("/rq", to_dashboard, include_in_schema=False)
     app.mount("/rq", GuardedDashboard())

@@ -16,6 +16,8 @@ from pydantic import SecretStr
 from app.bootstrap import record
 from app.bootstrap.local_workflows import local_workflows
 from app.bootstrap.queue import redis_url
+from app.bootstrap.renderers import renderers
+from app.bootstrap.report_tools import report_templates
 from app.bootstrap.tools import tools
 from app.bootstrap.workflows import configured_workflows, periods_of
 from app.core.settings import Settings
@@ -201,6 +203,8 @@ class _Builder:
             database_check=self.database.ping,
             sse_heartbeat=settings.sse_heartbeat,
             dashboard=self.dashboard,
+            renderers=renderers(),
+            report_templates=report_templates(settings),
         )
         return services
 

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
 
+from app.bootstrap.report_tools import report_tools
 from app.core.settings import Settings
 from app.domain.tools import CodeHost
 from app.infrastructure.answer_cache_sql import SqlAnswerCache
@@ -30,4 +31,4 @@ def tools(
         url=settings.github_api_url,
         token=settings.github_token.get_secret_value() if settings.github_token else None,
     )
-    return {CodeHost: github}
+    return {CodeHost: github} | report_tools(settings, stack)

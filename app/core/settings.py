@@ -134,6 +134,19 @@ class Settings(BaseSettings):
     workflows_dir: Annotated[Path, AfterValidator(Path.absolute)] | None = None
     step_retry: Schedule = _seconds(1, 5)
 
+    # Reports: who writes, and where sources are found
+    llm_model: Annotated[str, Field(pattern=r"^[a-z0-9/_-]+:\S+$")] | None = None
+    openai_api_key: SecretStr | None = None
+    openai_base_url: HttpUrl | None = None
+    anthropic_api_key: SecretStr | None = None
+    documents_dir: Annotated[Path, AfterValidator(Path.absolute)] | None = None
+    searxng_url: HttpUrl | None = None
+    wikipedia_url: HttpUrl | None = None
+    newsapi_key: SecretStr | None = None
+    serpapi_key: SecretStr | None = None
+    pages_allow_private: bool = False
+    tool_timeout: Period = timedelta(seconds=15)
+
     # Periods
     callback_timeout: Period = timedelta(minutes=15)
     callback_deadline: Period = timedelta(hours=24)
@@ -176,10 +189,25 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield "N8N_CA_FILE has no effect with N8N_VERIFY_TLS=false: remove one of them"
     if settings.n8n_ca_file is not None and not settings.n8n_ca_file.is_file():
         yield "N8N_CA_FILE names no file"
+    if (
+        settings.llm_model
+        and settings.llm_model.startswith("openai")
+        and not (settings.openai_api_key or settings.openai_base_url)
+    ):
+        yield "OPENAI_API_KEY is missing, and LLM_MODEL needs it (a server of your own: OPENAI_BASE_URL)"
+    yield from _report_conflicts(settings)
     if settings.lease_renewal * 2 > settings.lease:
         yield "LEASE_RENEWAL must be at most half of LEASE: one missed renewal must not lose the job"
     if settings.callback_deadline < settings.callback_timeout:
         yield "CALLBACK_DEADLINE must not be shorter than CALLBACK_TIMEOUT: a job is overdue before it fails"
+
+
+def _report_conflicts(settings: Settings) -> Iterator[str]:
+    model = settings.llm_model or ""
+    if model.startswith("anthropic:") and settings.anthropic_api_key is None:
+        yield "ANTHROPIC_API_KEY is missing, and LLM_MODEL needs it"
+    if settings.documents_dir is not None and not settings.documents_dir.is_dir():
+        yield "DOCUMENTS_DIR names no folder"
 
 
 class SettingsError(Exception):

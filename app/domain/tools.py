@@ -108,6 +108,10 @@ class Search(Protocol):
         ...
 
 
+class Documents(Search, Protocol):
+    """Search in the operator's own documents only."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """The readable part of a web page."""
@@ -123,6 +127,14 @@ class PageReader(Protocol):
 
     async def read(self, url: str) -> Page:
         """The page behind `url`. Raises ToolRefused where there is no readable text."""
+        ...
+
+
+class DocumentReader(Protocol):
+    """Reads documents: text, Markdown, HTML, PDF, DOCX."""
+
+    async def extract(self, name: str, content: bytes) -> Page:
+        """The prose of the document called `name`, whose ending says what it is. Raises ToolRefused where there is none."""
         ...
 
 

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.domain.sentences import split, words
+from app.domain.sentences import Claim, split
 from app.domain.tools import Brief, Draft, Sentence
 from app.infrastructure.bm25 import scores
 
 SHORTEST, LONGEST = 5, 60  # words of a sentence that can stand alone
-ALIKE = 0.55  # share of common words from which two sentences say the same
+ALIKE = 0.55  # share of words in common from which two sentences of the same facts say the same
+SAME = 0.95
+CANDIDATES = 300
 FIRST = 0.25  # how much the beginning of a source counts: texts say first what they are about
 MOST = 20_000  # sentences that are looked at
 _LEANING = (
@@ -36,8 +38,7 @@ class _Quote:
     text: str
     number: int
     place: int
-    size: int
-    stems: frozenset[str]
+    claim: Claim
     score: float
 
 
@@ -54,14 +55,23 @@ class ExtractiveWriter:
 
 def _draft(brief: Brief) -> Draft:
     chosen: list[_Quote] = []
-    said = [frozenset(words(text)) for text in brief.said]
-    for quote in sorted(_ranked(brief), key=lambda quote: (-quote.score, quote.number, quote.place)):
-        if len(chosen) == brief.max_sentences or quote.score <= 0:
-            break
-        if not any(_alike(quote.stems, other) for other in [*said, *(one.stems for one in chosen)]):
-            chosen.append(quote)
+    before = [Claim.of(text) for text in brief.said]
+    left = sorted((quote for quote in _ranked(brief) if quote.score > 0), key=_best_first)[:CANDIDATES]
+    while left and len(chosen) < brief.max_sentences:
+        nearest = {id(quote): max((_alike(quote.claim, other) for other in before), default=0.0) for quote in left}
+        left = [quote for quote in left if nearest[id(quote)] < SAME]
+        if left:
+            # What resembles what stands there already has to be so much better to come next.
+            best = max(left, key=lambda quote: quote.score * (1 - nearest[id(quote)] / 2))
+            left.remove(best)
+            chosen.append(best)
+            before.append(best.claim)
     chosen.sort(key=lambda quote: (quote.number, quote.place))  # as they stood, source by source
     return Draft(sentences=tuple(Sentence(text=quote.text, sources=(quote.number,)) for quote in chosen))
+
+
+def _best_first(quote: _Quote) -> tuple[float, int, int]:
+    return -quote.score, quote.number, quote.place
 
 
 def _ranked(brief: Brief) -> list[_Quote]:
@@ -76,7 +86,7 @@ def _ranked(brief: Brief) -> list[_Quote]:
     wanted = _scaled(scores(f"{brief.heading} {brief.instructions}", texts))
     topical = _scaled(scores(brief.topic, texts))
     return [
-        _Quote(text, number, place, size, frozenset(words(text)), (want + topic) * (1 + FIRST * (1 - place / size)))
+        _Quote(text, number, place, Claim.of(text), (want + topic) * (1 + FIRST * (1 - place / size)))
         for (text, number, place, size), want, topic in zip(found, wanted, topical, strict=True)
     ]
 
@@ -95,5 +105,9 @@ def _scaled(figures: Sequence[float]) -> list[float]:
     return [figure / most for figure in figures]
 
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    return len(one & other) > ALIKE * max(min(len(one), len(other)), 1)
+def _alike(one: Claim, other: Claim) -> float:
+    """The share of words in common, from 0.0; from SAME on where they also tell of the same numbers and names."""
+    share = len(one.words & other.words) / max(min(len(one.words), len(other.words)), 1)
+    facts, others = one.numbers | one.names, other.numbers | other.names
+    told = facts <= others or others <= facts
+    return max(share, SAME) if told and share > ALIKE else min(share, SAME / 2)

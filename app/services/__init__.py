@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from app.domain.protocols import FileStore, JobAgenda, JobFeed, JobLogStore, JobQueue, JobSearch, JobStatistics
 from app.domain.record_ports import Signer
+from app.domain.report import Templates
 from app.domain.signing import Capabilities
+from app.domain.tools import Renderer
 from app.domain.workflow import Workflow
 from app.services.checkpoints import CheckpointKeeper
 from app.services.clock import DatabaseClock
@@ -40,7 +42,7 @@ class Services:
     """Built once per process by `app.bootstrap`, handed to whoever serves.
 
     `api_keys` maps client names to keys; `clock` is the database's time; `dashboard` is an ASGI application that must
-    be put behind authentication, or None.
+    be put behind authentication, or None. `renderers` are by the name of the form that they give a report.
     """
 
     tasks: TaskService
@@ -70,3 +72,5 @@ class Services:
     retention: Retention | None = None
     sse_heartbeat: timedelta = timedelta(seconds=15)
     dashboard: Any = None
+    renderers: Mapping[str, Renderer] = field(default_factory=dict)
+    report_templates: Templates | None = None

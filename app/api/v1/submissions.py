@@ -72,6 +72,17 @@ async def submission_parts(request: Request, services: Services) -> AsyncIterato
     return form_parts(boundary, open_body(request, pace_of(upload), upload.max_size + around), limits)
 
 
+async def submission_of(workflow: str, request: Request, services: Services) -> AsyncIterator[ParamPart | FilePart]:
+    """The submission for this workflow whose parameters are the JSON object in this request.
+
+    Raises Malformed, TooLarge, TooSlow, UnsupportedMediaType, Invalid.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType("send application/json")
+    body = await read_body(request, pace_of(services.upload), MAX_JSON)
+    return _JsonParts(iter(_parts_of({"workflow": workflow, "params": decode_json(body)}, services)))
+
+
 def count_upload(submitted: Submitted) -> None:
     """Counts the bytes of a submission that was kept."""
     if submitted.job.file and not (submitted.replayed or submitted.joined):

@@ -31,4 +31,4 @@ def tools(
         url=settings.github_api_url,
         token=settings.github_token.get_secret_value() if settings.github_token else None,
     )
-    return {CodeHost: github} | report_tools(settings, stack)
+    return {CodeHost: github, **report_tools(settings, stack)}

@@ -108,8 +108,12 @@ class Search(Protocol):
         ...
 
 
-class Documents(Search, Protocol):
-    """Search in the operator's own documents only."""
+class Documents(Protocol):
+    """The operator's own documents, and nothing else."""
+
+    async def find(self, query: str, limit: int) -> Found:
+        """As Search."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,9 @@ LINES = """
 SELECT e.*, d.body AS detail FROM audit_event e
 LEFT JOIN audit_detail d ON d.job_id = e.job_id AND d.version = e.version ORDER BY e.job_id, e.version
 """
+CONNECTIONS = """
+SELECT state FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
 UNFINISHED = "SELECT count(*) AS n FROM job_log WHERE status NOT IN ('success', 'failure', 'cancelled')"
 
 
@@ -106,7 +109,7 @@ def collect(stack: Stack, wrong: Iterable[str], verified: int, *, honest: bool) 
     """Everything, from everybody."""
     folder, rows, lines = stack.folder, query(stack, ROWS), query(stack, LINES)
     far = folder / "far.jsonl"
-    remains = [*wrong, *(f"the half-written file {path.name}" for path in _incoming(stack))]
+    remains = [*wrong, *_connections(stack), *(f"the half-written file {path.name}" for path in _incoming(stack))]
     return Evidence(
         acks=tuple(Ack(**record) for record in read(folder / "clients.jsonl", "ack")),
         streams=tuple(
@@ -123,6 +126,13 @@ def collect(stack: Stack, wrong: Iterable[str], verified: int, *, honest: bool) 
         secrets_found=tuple(_secrets(stack)),
         honest=honest,
     )
+
+
+def _connections(stack: Stack) -> Iterator[str]:
+    """Connections to PostgreSQL that outlived their processes. Killed ones' are closed by the server as it notices."""
+    if stack.cluster:
+        for one in query(stack, CONNECTIONS):
+            yield f"a connection to the database, {one['state']}"
 
 
 def row_of(row: Mapping[str, Any]) -> Row:

@@ -65,17 +65,25 @@ class Inode:
     seen: bytearray = field(default_factory=bytearray)
     safe: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)  # offset and bytes; no bytes: cut off there
+    forced: int = 0  # changes that are safe
 
     def change(self, offset: int, data: bytes | None) -> None:
         """A write or a cut."""
         _apply(self.seen, offset, data)
         self.pending.append((offset, data))
 
-    def force(self, count: int) -> None:
-        """The first `count` pending changes are safe now."""
+    @property
+    def changes(self) -> int:
+        """All that there were until now."""
+        return self.forced + len(self.pending)
+
+    def force(self, changes: int) -> None:
+        """The first so many changes are safe now; another thread may have forced some of them in the meantime."""
+        count = max(0, changes - self.forced)
         for offset, data in self.pending[:count]:
             _apply(self.safe, offset, data)
         del self.pending[:count]
+        self.forced += count
 
 
 def _apply(target: bytearray, offset: int, data: bytes | None) -> None:
@@ -101,6 +109,8 @@ class Disk:
         self.new_folders: set[str] = set()  # made while we watch, their own names not forced yet
         self._open: dict[int, tuple[Inode | None, str, int]] = {}
         self._forcing: dict[str, tuple[Inode | None, str, int, Mapping[str, Inode], set[str]]] = {}
+        self._folder_calls = 0
+        self._forced_as_of: dict[str, int] = {}  # folders: which call has forced their names
 
     def take(self, step: Step) -> None:
         """One step. Writes count from their beginning on, forcing when it has returned."""
@@ -171,10 +181,11 @@ class Disk:
         """What was there when it began is safe when it returns."""
         if step.result is None:
             inode, path, _ = self._open.get(int(step.text.strip() or -1), (None, "", 0))
+            self._folder_calls += 1
             self._forcing[step.thread] = (
                 inode,
                 path,
-                len(inode.pending) if inode else 0,
+                inode.changes if inode else self._folder_calls,
                 dict(self.names),
                 set(self.new_folders),
             )
@@ -183,8 +194,9 @@ class Disk:
         if step.result != 0:
             return
         if inode is not None:
-            inode.force(min(count, len(inode.pending)))
-        elif path:
+            inode.force(count)
+        elif path and count > self._forced_as_of.get(path, 0):  # one that began later may have returned before
+            self._forced_as_of[path] = count
             self.new_folders -= {name for name in folders if str(PurePath(name).parent) == path}
             inside = {name for name in (*names, *self.safe_names) if str(PurePath(name).parent) == path}
             for name in inside:

@@ -20,6 +20,10 @@ ANSWERS: tuple[tuple[str, str, frozenset[int]], ...] = (
     ("POST", f"{_JOB}/cancel", frozenset({200, 401, 404, 409, 422})),
     ("POST", f"{_JOB}/retry", frozenset({202, 401, 404, 409, 410, 422, 429, 507})),
     ("POST", f"{_JOB}/callback", frozenset({200, 400, 401, 408, 413, 415, 422})),
+    ("GET", r"/api/v1/profiles/[^/]*", frozenset({200, 202, 401, 404, 422, 429, 503})),
+    ("POST", r"/api/v1/schedules", frozenset({201, 400, 401, 409, 413, 415, 422, 429})),
+    ("POST", r"/api/v1/schedules/[^/]*/(pause|resume)", frozenset({200, 401, 404, 409, 422})),
+    ("DELETE", r"/api/v1/schedules/[^/]*", frozenset({204, 401, 404, 422})),
     ("GET", r"/health(/ready)?", frozenset({200, 503})),
 )
 # Of whatever is asked of an address that is not there, in a way that is not meant, or outside the API.

@@ -97,7 +97,9 @@ async def _described(setup: Setup, stack: Stack, number: int) -> dict[str, Any]:
             return found
         found["generated"] += report["test_cases"]["generated"]
         found["operations"] = report["operations"]["tested"]
-        found["problems"] += [_in_words(one) for one in (*report["failures"], *report["errors"])]
+        # A "Runtime Error" is the tool's own: it ended in the middle of making a request.
+        errors = [one for one in report["errors"] if one["title"] != "Runtime Error"]
+        found["problems"] += [_in_words(one) for one in (*report["failures"], *errors)]
         setup.say(f"schemathesis: {found['generated']} requests, {len(found['problems'])} problems")
         if found["generated"] >= number or found["problems"]:
             return found
@@ -210,6 +212,7 @@ def _strays(stack: Stack) -> list[str]:
         except ValueError:
             found.append(f"a file {path} in the store")
     known = {"files", "metrics", "valkey", "callslip.db", "callslip.db-wal", "callslip.db-shm", "callslip.db.migrating"}
+    known |= {"signing.key", "checkpoints.jsonl"}
     found += [f"a file {path} beside the store" for path in stack.data.iterdir() if path.name not in known]
     return found
 

@@ -86,6 +86,24 @@ def test_a_number_that_another_thread_got_before_close_returned_is_the_other_thr
     assert survivors(tmp_path, [*written(), FSYNC_FILE, RENAME, *raced]) == {B: b"hello"}
 
 
+def test_a_folder_forced_by_two_threads_keeps_what_the_later_one_saw_though_it_returned_first(tmp_path: Path) -> None:
+    opened = [f'{thread}  openat(AT_FDCWD, "{hexed(FOLDER)}", O_RDONLY|O_DIRECTORY) = {thread}' for thread in (8, 9)]
+    raced = ["8  fsync(8 <unfinished ...>", RENAME, "9  fsync(9) = 0", "8  <... fsync resumed>) = 0"]
+    assert survivors(tmp_path, [*written(), FSYNC_FILE, CLOSE, *opened, *raced]) == {B: b"hello"}
+
+
+def test_an_fsync_that_began_before_a_write_does_not_make_it_safe_though_another_returned_meanwhile(
+    tmp_path: Path,
+) -> None:
+    raced = [
+        "8  fsync(5 <unfinished ...>",
+        FSYNC_FILE,
+        f'7  write(5, "{hexed("!")}", 1) = 1',
+        "8  <... fsync resumed>) = 0",
+    ]
+    assert survivors(tmp_path, [*written(), *raced, CLOSE, RENAME, *FSYNC_FOLDER]) == {B: b"hello"}
+
+
 def test_with_luck_more_survives_than_was_forced(tmp_path: Path) -> None:
     lines = [*written(), CLOSE, RENAME, *FSYNC_FOLDER]
     seen = {survivors(tmp_path, lines, random.Random(seed))[B] for seed in range(20)}

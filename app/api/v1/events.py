@@ -24,7 +24,12 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string", "description": "Events as the WHATWG has them."},
+                "schema": {
+                    "type": "object",
+                    "description": "One event of the stream, as the WHATWG has them; `data` is JSON, as in the history.",
+                    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+                    "required": ["id", "event", "data"],
+                },
                 "example": 'id: 3\nevent: Delivered\ndata: {"version": 3, "type": "Delivered", "after": "waiting", …}\n\n',
             }
         },

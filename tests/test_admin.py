@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.signer_ed25519 import Ed25519Signer
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_schema import migrate
+from app.infrastructure.sql_walk import WORTH_CUTTING
 from app.infrastructure.timeline_sql import SqlTimeline
 from app.launch import programs
 from app.launch.env_file import ensure_env_file
 from app.services.checkpoints import CheckpointKeeper
+from bench.verify import fill_chains
 from tests.jobs import AT, accepted
 
 
@@ -75,3 +78,19 @@ def verified(folder: Path, url: str, *options: str) -> tuple[int, list[str], lis
     said = json.loads(done.stdout)
     problems = [problem["line"] for one in said["checkpoints"] for problem in one["problems"]]
     return done.returncode, [finding["job_id"] for finding in said["findings"]], problems
+
+
+def test_a_large_database_is_looked_at_by_several_processes_that_tell_one_truth(tmp_path: Path) -> None:
+    made, url = fill_chains(tmp_path / "large.db", WORTH_CUTTING), f"sqlite:///{tmp_path}/large.db"
+    with closing(sqlite3.connect(tmp_path / "large.db")) as connection:
+        connection.execute("DROP TRIGGER audit_event_keeps")
+        (first,), (last,) = connection.execute(
+            "SELECT * FROM (SELECT job_id FROM job_log ORDER BY job_id LIMIT 1)"
+            " UNION ALL SELECT * FROM (SELECT job_id FROM job_log ORDER BY job_id DESC LIMIT 1)"
+        ).fetchall()
+        change = "UPDATE audit_event SET job_id = ?, version = 9 WHERE job_id = ? AND version = 4"
+        connection.execute(change, (last, first))
+        connection.commit()
+    status, findings, _ = verified(tmp_path, url)
+    assert (status, sorted(findings)) == (1, [first, last])
+    assert made >= WORTH_CUTTING

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import itertools
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +25,7 @@ from app.domain.audit import timestamp
 from app.domain.checkpoints import LATE, Witness
 from app.domain.errors import JobNotFound, Misconfigured
 from app.domain.models import JobId
-from app.domain.protocols import JobLogStore
-from app.domain.statements import Authentic, base64_of, key_id
+from app.domain.statements import base64_of, key_id
 from app.domain.verification import Finding
 
 SOUND, TAMPERED, CANNOT_TELL = 0, 1, 2
@@ -70,12 +74,72 @@ async def verify(
     if problem := no_database(url):
         print(problem, file=sys.stderr)
         return CANNOT_TELL
-    authentic = _trusted(keys) if files else None
-    witnesses = {path: _witness(path, authentic) for path in files} if authentic else {}
-    async with record.opened_log(url) as log:
-        report = await _report(log, job_id, witnesses)
+    report = await examine(url, job_id, files, _trusted(keys) if files else ())
     print(json.dumps(_as_dict(report))) if as_json else _say(report)
     return report.status
+
+
+async def examine(url: str, job_id: JobId | None, files: Sequence[Path], keys: Sequence[bytes]) -> Report:
+    """What there is to say about a database, or one job in it; a large one is looked at by all processors at once.
+
+    `keys` are the public keys that checkpoints are trusted with. Raises Misconfigured, StoreUnavailable, JobNotFound.
+    """
+    cuts = [] if job_id else await record.cuts(url, os.cpu_count() or 1)
+    if cuts:
+        spans, loop = itertools.pairwise([None, *cuts, None]), asyncio.get_running_loop()
+        with ProcessPoolExecutor(len(cuts) + 1, mp_context=get_context("spawn")) as pool:
+            report = _sum(
+                await asyncio.gather(*(loop.run_in_executor(pool, _part, url, files, keys, *span) for span in spans))
+            )
+    else:
+        report = await _seen(url, job_id, files, keys)
+    report.findings = verification.explained(report.findings)
+    if job_id is not None and not report.jobs and not report.findings:
+        raise JobNotFound("no job has this id")
+    return report
+
+
+def _part(url: str, files: Sequence[Path], keys: Sequence[bytes], after: JobId | None, to: JobId | None) -> Report:
+    return asyncio.run(_seen(url, None, files, keys, after, to))
+
+
+async def _seen(
+    url: str,
+    job_id: JobId | None,
+    files: Sequence[Path],
+    keys: Sequence[bytes],
+    after: JobId | None = None,
+    to: JobId | None = None,
+) -> Report:
+    """One job, or those with an id greater than `after`, up to `to`."""
+    report = Report(witnesses={path: _witness(path, keys) for path in files})
+    async with record.opened_log(url) as log:
+        async for found, job, lines, strays in log.walk(job_id, after=after, to=to):
+            report.jobs, report.lines = report.jobs + 1, report.lines + len(lines)
+            finding = verification.verify(job, found, lines, strays)
+            for witness in report.witnesses.values():
+                finding = witness.confirms(found, lines, finding)
+            if finding:
+                report.findings.append(finding)
+    gone = {finding.job_id: finding for witness in report.witnesses.values() for finding in witness.missing()}
+    for one, finding in gone.items():
+        ours = (after is None or one > after) and (to is None or one <= to)
+        if ours and job_id in (None, one):
+            report.findings.append(finding)
+    for witness in report.witnesses.values():
+        witness.heads.clear()
+    return report
+
+
+def _sum(parts: Sequence[Report]) -> Report:
+    """The parts as one."""
+    report = parts[0]
+    for part in parts[1:]:
+        report.jobs, report.lines = report.jobs + part.jobs, report.lines + part.lines
+        report.findings += part.findings
+        for path, witness in part.witnesses.items():
+            report.witnesses[path].newer += witness.newer
+    return report
 
 
 def no_database(url: str) -> str | None:
@@ -84,24 +148,8 @@ def no_database(url: str) -> str | None:
     return f"there is no database at {path}" if path != url and not Path(path).exists() else None
 
 
-async def _report(log: JobLogStore, job_id: JobId | None, witnesses: dict[Path, Witness]) -> Report:
-    report = Report(witnesses=witnesses)
-    async for found, job, lines, strays in log.walk(job_id):
-        report.jobs, report.lines = report.jobs + 1, report.lines + len(lines)
-        finding = verification.verify(job, found, lines, strays)
-        for witness in witnesses.values():
-            finding = witness.confirms(found, lines, finding)
-        if finding:
-            report.findings.append(finding)
-    gone = {finding.job_id: finding for witness in witnesses.values() for finding in witness.missing()}
-    report.findings = verification.explained(report.findings)
-    report.findings += [finding for one, finding in gone.items() if job_id in (None, one)]
-    if job_id is not None and not report.jobs and not report.findings:
-        raise JobNotFound("no job has this id")
-    return report
-
-
-def _witness(path: Path, authentic: Authentic) -> Witness:
+def _witness(path: Path, keys: Sequence[bytes]) -> Witness:
+    authentic = record.trusting(keys)
     try:
         with path.open("rb") as file:
             return checkpoints.read((line.rstrip(b"\n") for line in file), authentic)
@@ -109,16 +157,19 @@ def _witness(path: Path, authentic: Authentic) -> Witness:
         raise Misconfigured([f"{path} cannot be read: {error.strerror}"]) from None
 
 
-def _trusted(keys: Sequence[str]) -> Authentic:
+def _trusted(keys: Sequence[str]) -> Sequence[bytes]:
+    """The public keys that are named, else this installation's own."""
     try:
         if keys:
-            return record.trusting([base64.b64decode(key, validate=True) for key in keys])
+            raw = [base64.b64decode(key, validate=True) for key in keys]
+            record.trusting(raw)
+            return raw
     except (ValueError, binascii.Error):
         raise Misconfigured(["--key is no Ed25519 public key in base64"]) from None
     settings = settings_or_exit()
     if not settings.signing_key_file.exists():
         raise Misconfigured([f"there is no key at {settings.signing_key_file} to check with: give one with --key"])
-    return record.trusting(record.signer(settings).keys)
+    return record.signer(settings).keys
 
 
 def show_keys(settings: Settings, *, renew: bool) -> int:

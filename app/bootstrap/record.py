@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from app.core.settings import Settings
+from app.domain.models import JobId
 from app.domain.protocols import JobLogStore
 from app.domain.statements import Authentic
+from app.infrastructure import sql_walk
 from app.infrastructure.checkpoint_file import CheckpointFile
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.signer_ed25519 import Ed25519Signer
@@ -46,5 +48,15 @@ async def opened_log(url: str) -> AsyncIterator[JobLogStore]:
     try:
         await asyncio.to_thread(database.check)
         yield SqlJobLogStore(database, keep_notices=False)
+    finally:
+        await database.close()
+
+
+async def cuts(url: str, parts: int) -> list[JobId]:
+    """Ids that cut a database's history into so many parts; none where that is not worth the while."""
+    database = SqlDatabase(url)
+    try:
+        await asyncio.to_thread(database.check)
+        return await sql_walk.cuts(database, parts)
     finally:
         await database.close()

@@ -52,8 +52,10 @@ class JobLogStore(Protocol):
         """The lines with a version greater than `after`, in order; details are None once erased. Raises JobNotFound."""
         ...
 
-    def walk(self, job_id: JobId | None = None) -> AsyncIterator[StoredHistory]:
-        """Every job, or one, as of one moment each, for verification: also rows without lines, lines without a row,
+    def walk(
+        self, job_id: JobId | None = None, *, after: JobId | None = None, to: JobId | None = None
+    ) -> AsyncIterator[StoredHistory]:
+        """Every job (with an id greater than `after`, up to `to`), or one, as of one moment each, for verification: also rows without lines, lines without a row,
         and what cannot be read. Holds a bounded number of lines, and one job's more, in memory."""
         ...
 

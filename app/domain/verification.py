@@ -59,6 +59,10 @@ def verify(
     kept = [line if isinstance(line, StoredLine) else stored(line) for line in lines]
     if finding := _break(job_id, kept):
         return finding
+    if job and job.version > len(kept):
+        words = f"the row is at version {job.version}, the lines end at {len(kept)}"
+        head = kept[-1].hash if kept else genesis(job_id)
+        return Finding(job_id, len(kept) + 1, "truncated", words, head)
     if strays:
         return Finding(job_id, None, *strays[0])
     if job is None:
@@ -94,6 +98,8 @@ def _break(job_id: JobId, lines: Sequence[StoredLine]) -> Finding | None:
 
 def _diagnosis(line: StoredLine, lines: Sequence[StoredLine], expected: int, head: str) -> tuple[str, str]:
     """What happened to a line that does not continue the chain."""
+    if not isinstance(line.version, int):  # SQLite keeps what it is given
+        return "changed", "its version is no number"
     if line.version < expected:
         return "reordered", f"expected version {expected}"
     if line.version > expected:
@@ -146,9 +152,6 @@ def _false_row(job: Job, lines: Sequence[StoredLine]) -> Finding | None:
         said, told = _entries(line.facts for line in lines), _entries(line.detail for line in lines)
     except (TypeError, ValueError):
         return Finding(job.job_id, None, "changed", "a line holds what no line can hold")
-    if job.version > len(lines):
-        words = f"the row is at version {job.version}, the lines end at {len(lines)}"
-        return Finding(job.job_id, len(lines) + 1, "truncated", words)
     if job.version < len(lines):
         words = f"the row is at version {job.version}, and lines follow"
         return Finding(job.job_id, job.version + 1, "inserted", words)

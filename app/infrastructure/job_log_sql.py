@@ -27,7 +27,7 @@ from app.infrastructure.sql_rows import (
     line_values,
 )
 from app.infrastructure.sql_tables import OUTCOME, UNFINISHED
-from app.infrastructure.sql_walk import walk
+from app.infrastructure.sql_walk import walk, walk_one
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 
 SELECT_LINES = (
@@ -250,8 +250,10 @@ class SqlJobLogStore:
             await self.get(job_id)
         return [line_from(row, self._codec) for row in rows]
 
-    def walk(self, job_id: JobId | None = None) -> AsyncIterator[StoredHistory]:
-        return walk(self._database, job_id)
+    def walk(
+        self, job_id: JobId | None = None, *, after: JobId | None = None, to: JobId | None = None
+    ) -> AsyncIterator[StoredHistory]:
+        return walk_one(self._database, job_id) if job_id else walk(self._database, after, to)
 
     def _named(self, job_id: JobId, **more: object) -> Values:
         return {"job_id": self._codec.id_in(job_id), **more}

@@ -103,9 +103,12 @@ class MemoryJobLogStore:
         with self._memory.lock:
             return [line for line in self._memory.lines[job_id] if line.version > after]
 
-    async def walk(self, job_id: JobId | None = None) -> AsyncIterator[StoredHistory]:
+    async def walk(
+        self, job_id: JobId | None = None, *, after: JobId | None = None, to: JobId | None = None
+    ) -> AsyncIterator[StoredHistory]:
         with self._memory.lock:
             known = sorted(self._memory.jobs.keys() | self._memory.lines.keys())
+        known = [one for one in known if (after is None or one > after) and (to is None or one <= to)]
         for one in known if job_id is None else {job_id} & set(known):
             with self._memory.lock:
                 found = self._memory.jobs.get(one), [stored(line) for line in self._memory.lines.get(one, ())]

@@ -20,15 +20,22 @@ from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_rows import JOB_COLUMNS, LINE_COLUMNS, SELECT_JOB, Row, Values, job_from
 
 PAGE_LINES, PAGE_JOBS = 4000, 1000
+WORTH_CUTTING = 50_000
 NO_JOB = JobId(UUID(int=0))
 UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, OverflowError)
 
-# The id up to which a page goes: it bounds lines, rows and details, whichever there are most of.
-_BOUND = " UNION ALL ".join(
-    f"SELECT * FROM (SELECT job_id FROM {table} WHERE {{after}} ORDER BY job_id LIMIT 1 OFFSET {offset}) AS {table}_bound"  # noqa: S608 - from here
-    for table, offset in (("audit_event", PAGE_LINES), ("audit_detail", PAGE_LINES), ("job_log", PAGE_JOBS))
-)
-_BOUND = f"SELECT job_id FROM ({_BOUND}) AS bounds ORDER BY job_id LIMIT 1"  # noqa: S608 - as above
+
+def bound(lines: int, jobs: int) -> str:
+    """A query for the id up to which a page goes: it bounds lines, rows and details, whichever there are most of."""
+    ends = " UNION ALL ".join(
+        f"SELECT * FROM (SELECT job_id FROM {table} WHERE {{where}} ORDER BY job_id LIMIT 1 OFFSET {count}) AS {table}_end"  # noqa: S608 - names from here
+        for table, count in (("audit_event", lines), ("audit_detail", lines), ("job_log", jobs))
+    )
+    return f"SELECT job_id FROM ({ends}) AS ends ORDER BY job_id LIMIT 1"  # noqa: S608 - as above
+
+
+_BOUND = bound(PAGE_LINES, PAGE_JOBS)
+_CUT = "SELECT job_id FROM audit_event ORDER BY job_id LIMIT 1 OFFSET :before"
 _ROWS = f"{SELECT_JOB} WHERE {{where}}"
 _LINES = f"SELECT {', '.join(LINE_COLUMNS)} FROM audit_event WHERE {{where}} ORDER BY job_id, version"  # noqa: S608 - as above
 _DETAILS = "SELECT job_id, version, body FROM audit_detail WHERE {where}"
@@ -45,20 +52,41 @@ _TOGETHER = tuple(
 _WHOLE_NUMBERS = tuple(map(JOB_COLUMNS.index, ("version", "attempt", "lost_leases", "notes")))
 
 
-async def walk(database: SqlDatabase, job_id: JobId | None) -> AsyncIterator[StoredHistory]:
-    """Every job, or one, in pages of a bounded number of lines and one job's more."""
-    if job_id is not None:
-        for history in await _page(database, "job_id = :first", {"first": database.codec.id_in(job_id)}):
-            yield history
-        return
-    after, values = "1 = 1", Values()
-    while bound := await database.rows(_BOUND.format(after=after), values):
-        (last,) = bound[0]
-        for history in await _page(database, f"{after} AND job_id <= :last", {**values, "last": last}):
-            yield history
-        after, values = "job_id > :first", {"first": last}
-    for history in await _page(database, after, values):
+async def walk_one(database: SqlDatabase, job_id: JobId) -> AsyncIterator[StoredHistory]:
+    """One job, if there is anything of it."""
+    for history in await _page(database, "job_id = :first", {"first": database.codec.id_in(job_id)}):
         yield history
+
+
+async def walk(database: SqlDatabase, after: JobId | None, to: JobId | None) -> AsyncIterator[StoredHistory]:
+    """Jobs in pages of a bounded number of lines and one job's more. What the ids are compared as is the database's
+    own order, so that ranges which follow each other leave nothing out, whatever stands there as an id."""
+    values: Values = {"first": None if after is None else database.codec.id_in(after)}
+    values["end"] = None if to is None else database.codec.id_in(to)
+    end = "1 = 1" if to is None else "job_id <= :end"
+    begin = "1 = 1" if after is None else "job_id > :first"
+    while found := await database.rows(_BOUND.format(where=f"{begin} AND {end}"), values):
+        (last,) = found[0]
+        for history in await _page(database, f"{begin} AND job_id <= :last", {**values, "last": last}):
+            yield history
+        begin, values = "job_id > :first", {**values, "first": last}
+    for history in await _page(database, f"{begin} AND {end}", values):
+        yield history
+
+
+async def cuts(database: SqlDatabase, parts: int) -> list[JobId]:
+    """Ids that cut the history into so many parts with about as many lines each; none where it is small."""
+    ((count,),) = await database.rows("SELECT count(*) FROM audit_event", {})
+    if count < WORTH_CUTTING:
+        return []
+    found = []
+    for part in range(1, parts):
+        (row,) = await database.rows(_CUT, {"before": count * part // parts})
+        try:
+            found.append(JobId(database.codec.id_out(row[0])))
+        except UNREADABLE:
+            continue
+    return found
 
 
 async def _page(database: SqlDatabase, where: str, values: Values) -> Iterator[StoredHistory]:
@@ -91,8 +119,8 @@ class _Page:
                 stray = Stray("moved", "lines, a row or details stand under an id that is none")
                 yield StoredHistory(NO_JOB, None, [], [stray])
                 continue
-            details = self._details.get(value, {})
-            lines = [self._line(line, str(job_id), details) for line in self._lines.get(value, ())]
+            details, name = self._details.get(value, {}), str(job_id)
+            lines = [self._line(line, name, details) for line in self._lines.get(value, ())]
             job, strays = self._job(self._rows.get(value))
             if details:  # the lines have taken theirs
                 strays.append(Stray("detail changed", "a detail stands where no line is"))

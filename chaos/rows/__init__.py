@@ -15,5 +15,6 @@ NAMES = {
     "memory": "memory",
     "disk": "disk",
     "clocks": "clocks",
+    "edits": "edits",
     "planted": "planted",
 }

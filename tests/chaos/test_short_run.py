@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from chaos.rows import kills, uploads
+from chaos.rows import edits, kills, uploads
 from chaos.stack import Setup
 
 
@@ -22,3 +22,8 @@ async def test_nothing_is_lost_stuck_or_done_twice_while_processes_are_killed_an
     )
     assert not killed.problems, killed
     assert not cut.problems, cut
+
+
+async def test_edits_behind_the_services_back_are_found_and_called_by_their_name(tmp_path: Path) -> None:
+    outcome = await edits.run(small(tmp_path / "edits", 0.03))
+    assert not outcome.problems, outcome

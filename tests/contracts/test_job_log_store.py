@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -338,3 +339,14 @@ async def test_what_this_process_has_just_stored_is_read_at_once(stores: Stores,
         assert await stores.log.get(job.job_id) == job
 
     await asyncio.gather(*(hand_in() for _ in range(count)))
+
+
+async def test_walks_over_ranges_of_ids_that_follow_each_other_leave_nothing_out_and_nothing_twice(
+    stores: Stores,
+) -> None:
+    jobs = sorted([(await stores.added()).job_id for _ in range(7)])
+    spans = itertools.pairwise([None, jobs[1], jobs[4], None])
+    walked = []
+    for first, last in spans:
+        walked += [found async for found, _, _, _ in stores.log.walk(after=first, to=last)]
+    assert walked == jobs

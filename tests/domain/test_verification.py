@@ -69,6 +69,7 @@ def test_stored_lines_and_events_are_the_same_to_it() -> None:
         (lambda lines: [*lines[:4], rehashed(lines[4], facts="[]")], "changed"),
         (lambda lines: [lines[0]._replace(detail=None), *lines[1:]], "detail changed"),
         (appended, "inserted"),
+        (lambda lines: [*lines[:4], lines[4]._replace(version="last")], "changed"),
         (lambda lines: lines[:3], "truncated"),
         (lambda _: [], "truncated"),
     ],

@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from app.domain import verification
 from app.domain.errors import Misconfigured, StoreUnavailable
 from app.domain.models import JobStatus
+from app.infrastructure import sql_walk
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_search_sql import SqlJobSearch
 from app.infrastructure.sql_database import Query, SqlDatabase
@@ -212,6 +213,43 @@ async def test_a_walk_finds_lines_without_a_row_and_a_row_without_lines(
         kinds[job_id] = finding.kind if finding else None
     assert kinds == {lineless.job_id: "truncated", rowless.job_id: "row missing", whole.job_id: None}
     assert (await stores.chain(rowless.job_id))[0] is None
+
+
+async def test_what_no_service_would_store_is_told_and_breaks_nothing(
+    stores: Stores, sql: Callable[[str], None], database: SqlDatabase
+) -> None:
+    loose, idle, whole = [await stores.added() for _ in range(3)]
+    sql(f"INSERT INTO audit_detail (job_id, version, body) VALUES ('{loose.job_id}', 9, '{{}}')")
+    sql(f"UPDATE job_log SET trouble_count = 3 WHERE job_id = '{idle.job_id}'")
+    kinds = {loose.job_id: "detail changed", idle.job_id: "row changed", whole.job_id: None}
+    if database.engine.name == "sqlite":  # which keeps any type in any column
+        odd, unreadable, nameless = [await stores.added() for _ in range(3)]
+        sql("DROP TRIGGER audit_event_keeps")
+        sql(f"UPDATE audit_event SET version = 'one', at = 'noon' WHERE job_id = '{odd.job_id}'")
+        sql(f"UPDATE job_log SET created_at = 'noon' WHERE job_id = '{unreadable.job_id}'")
+        sql(f"UPDATE audit_event SET job_id = 'nobody' WHERE job_id = '{nameless.job_id}'")
+        kinds |= {odd.job_id: "changed", unreadable.job_id: "row changed", nameless.job_id: "truncated"}
+        kinds[sql_walk.NO_JOB] = "moved"
+    found = {}
+    async for job_id, job, lines, strays in stores.log.walk():
+        finding = verification.verify(job, job_id, lines, strays)
+        found[job_id] = finding.kind if finding else None
+    assert found == kinds
+
+
+async def test_a_walk_goes_on_from_page_to_page(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = sorted([(await stores.added()).job_id for _ in range(9)])
+    monkeypatch.setattr(sql_walk, "_BOUND", sql_walk.bound(lines=2, jobs=3))
+    assert [job_id async for job_id, _, _, _ in stores.log.walk()] == jobs
+
+
+async def test_a_long_history_is_cut_into_parts(
+    stores: Stores, database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = sorted([(await stores.added()).job_id for _ in range(8)])
+    assert await sql_walk.cuts(database, 4) == []
+    monkeypatch.setattr(sql_walk, "WORTH_CUTTING", 8)
+    assert await sql_walk.cuts(database, 4) == [jobs[2], jobs[4], jobs[6]]
 
 
 MANY = {

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
+from app.api.rate_limit import rate_limit
 from app.domain import errors
 from app.domain.errors import FieldProblem
 
@@ -94,6 +95,8 @@ def problem_for(path: str, error: errors.CallslipError, headers: Mapping[str, st
     more = dict(headers or {})
     if isinstance(error, errors.Unavailable):
         more["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    if isinstance(error, errors.OverQuota):
+        more |= rate_limit(error.margins)
     if isinstance(error, errors.NotAuthentic):
         more.setdefault("WWW-Authenticate", "Bearer")
     fields = error.problems if isinstance(error, errors.Invalid) else None

@@ -24,6 +24,7 @@ from app.core.settings import Settings
 from app.domain.errors import CallslipError, Unavailable
 from app.domain.models import Job, JobId, Json
 from app.domain.protocols import Runner
+from app.domain.quotas import Quota, Quotas, Unit
 from app.domain.signing import Capabilities, secret_bytes
 from app.domain.workflow import Workflow
 from app.infrastructure.calendar_cron import CronCalendar
@@ -44,6 +45,7 @@ from app.infrastructure.schedule_book_sql import SqlScheduleBook
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_revision import revision_is_current
 from app.infrastructure.step_store_sql import SqlStepStore
+from app.infrastructure.usage_meter_sql import SqlUsageMeter
 from app.infrastructure.webhook_target import WebhookTarget
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from app.services import Services, UploadLimits
@@ -54,6 +56,7 @@ from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
 from app.services.notices import NoticeService
+from app.services.quotas import ClientQuotas
 from app.services.retention import Retention
 from app.services.schedules import ScheduleService
 from app.services.slots import Slots
@@ -167,7 +170,7 @@ class _Builder:
             leases=LeaseKeeper(self.agenda, self.log, self.clock, settings.lease, settings.lease_renewal),
             slots=Slots(in_flight, settings.worker_concurrency),
             max_size=settings.max_upload_size,
-            max_open_jobs=settings.max_open_jobs,
+            quotas=ClientQuotas(SqlUsageMeter(self.database), self.clock, quotas_of(settings)),
         )
         keep_files, keep_jobs = settings.keep_files_for or None, settings.keep_jobs_for or None
         keep_of = {name: workflow.keep_for for name, workflow in workflows.items() if workflow.keep_for is not None}
@@ -254,6 +257,18 @@ def _as_clients_see(services: Services, job: Job) -> Mapping[str, Json]:
     return job_info(services, job).model_dump(mode="json")
 
 
+def quotas_of(settings: Settings) -> Quotas:
+    def quota(name: str, rate: tuple[int, timedelta] | None, unit: Unit = Unit.REQUESTS) -> Quota | None:
+        return Quota(name=name, most=rate[0], window=rate[1], unit=unit) if rate else None
+
+    most = settings.max_open_jobs
+    return Quotas(
+        jobs=quota("jobs", settings.quota_jobs),
+        volume=quota("bytes", settings.quota_bytes, Unit.BYTES),
+        unfinished=Quota(name="unfinished", most=most) if most else None,
+    )
+
+
 def _keys(secrets: tuple[SecretStr, ...]) -> tuple[bytes, ...]:
     return tuple(secret_bytes(secret.get_secret_value()) for secret in secrets)
 
@@ -262,6 +277,7 @@ def _upload_limits(settings: Settings) -> UploadLimits:
     return UploadLimits(
         max_size=settings.max_upload_size,
         max_concurrent=settings.upload_max_concurrent,
+        max_of_client=settings.quota_uploads,
         min_rate=settings.upload_min_rate,
         rate_window=settings.upload_rate_window,
         idle_timeout=settings.upload_idle_timeout,

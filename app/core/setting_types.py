@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from app.core.units import parse_duration, parse_size
+from app.core.units import parse_count, parse_duration, parse_rate, parse_size
 
 HOW_TO_MAKE_ONE = 'make one: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 
@@ -143,6 +143,17 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def _job_rate(value: object) -> object:
+    return parse_rate(value, parse_count) if isinstance(value, str) else value
+
+
+def _byte_rate(value: object) -> object:
+    return parse_rate(value, parse_size) if isinstance(value, str) else value
+
+
+Rate = tuple[int, timedelta]
+JobRate = Annotated[Rate, NoDecode, BeforeValidator(_job_rate)]
+ByteRate = Annotated[Rate, NoDecode, BeforeValidator(_byte_rate)]
 Upper = BeforeValidator(_upper)
 Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
 Period = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]

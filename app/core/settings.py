@@ -17,9 +17,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.setting_types import (
     HOW_TO_MAKE_ONE,
+    ByteRate,
     DatabaseUrl,
     Duration,
     HttpUrl,
+    JobRate,
     NamedKeys,
     Period,
     RedisUrl,
@@ -96,6 +98,9 @@ class Settings(BaseSettings):
     upload_idle_timeout: Period = timedelta(seconds=30)
     header_timeout: Period = timedelta(seconds=10)
     max_open_jobs: int = Field(default=0, ge=0)
+    quota_jobs: JobRate | None = None
+    quota_bytes: ByteRate | None = None
+    quota_uploads: int = Field(default=0, ge=0)
 
     # Database
     database_url: DatabaseUrl = Field(default_factory=_database_url, repr=False)  # may carry a password

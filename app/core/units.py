@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
@@ -29,6 +30,24 @@ def parse_size(value: str | int) -> int:
     """`100 MB`, `16MiB`, `2 GB`; a bare number means bytes. Raises ValueError."""
     amount, factor = _read(str(value), _SIZE, _BYTES, "must be a size such as 4096, 500 kB, 100 MB or 16 MiB")
     return int(amount * factor)
+
+
+def parse_rate(value: str, amount: Callable[[str], int]) -> tuple[int, timedelta]:
+    """`1000/1h`, or with `parse_size` for the amount `10 GiB/24h`: so much within any such time. Raises ValueError."""
+    most, slash, window = value.partition("/")
+    if not slash:
+        raise ValueError("must be an amount and a time, such as 1000/1h or 10 GiB/24h")
+    found = amount(most), parse_duration(window)
+    if found[0] <= 0 or found[1] < timedelta(seconds=1):
+        raise ValueError("must allow something within at least a second")
+    return found
+
+
+def parse_count(value: str) -> int:
+    """A whole number. Raises ValueError."""
+    if not value.strip().isdecimal() or len(value) > 12:
+        raise ValueError("must begin with a whole number, as in 1000/1h")
+    return int(value)
 
 
 def _read(

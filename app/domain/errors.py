@@ -42,6 +42,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from app.domain.quotas import Margin
+
 
 class CallslipError(Exception):
     """Root of the tree. `str(error)` is a sentence that may be shown to a client."""
@@ -128,7 +130,13 @@ class Unavailable(CallslipError):
 
 
 class OverQuota(Unavailable):
-    """This client has too many unfinished jobs."""
+    """This client has used up a quota; `margins` says what is left of each."""
+
+    def __init__(
+        self, message: str, retry_after: timedelta = timedelta(seconds=5), margins: Sequence[Margin] = ()
+    ) -> None:
+        super().__init__(message, retry_after)
+        self.margins = tuple(margins)
 
 
 class Overloaded(Unavailable):

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from app.domain.lifecycle import Event
 from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobStatus, Json, Notice
+from app.domain.quotas import Allowance
 from app.domain.tools import Usage
 from app.domain.verification import StoredHistory
 
@@ -21,12 +22,15 @@ from app.domain.verification import StoredHistory
 class JobLogStore(Protocol):
     """The durable truth: one row per job, and its append-only history."""
 
-    async def add(self, job: Job, line: AuditEvent, made_since: datetime | None = None) -> None:
+    async def add(
+        self, job: Job, line: AuditEvent, made_since: datetime | None = None, within: Allowance | None = None
+    ) -> None:
         """Stores a job's first version and its first audit line in one durable transaction.
 
         When this returns, both survive a power cut. Raises DuplicateJob, naming the holder, when the client's
         idempotency key is taken, when an unfinished job has the same dedup key or, with `made_since`, one of that key
-        has succeeded since then, or when an unfinished job is a retry of the same job. Nothing is stored then.
+        has succeeded since then, or when an unfinished job is a retry of the same job. OverQuota when the client's jobs
+        and this one go beyond the allowance, however many processes add at once. Nothing is stored then.
         """
         ...
 
@@ -193,10 +197,6 @@ class JobSearch(Protocol):
 
     async def counts(self, overdue_before: Mapping[str, datetime]) -> JobCounts:
         """`overdue_before` says for each workflow up to which delivery time a waiting job is overdue."""
-        ...
-
-    async def unfinished(self, client: str) -> int:
-        """How many jobs of this client have not ended."""
         ...
 
     async def versions(self, job_ids: Collection[JobId]) -> dict[JobId, int]:

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.errors import DuplicateJob, JobNotFound, StaleJob, StoreUnavailable, SubjectFull
+from app.domain.errors import DuplicateJob, JobNotFound, OverQuota, StaleJob, StoreUnavailable, SubjectFull
 from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId
+from app.domain.quotas import Allowance, Usage
 from app.domain.verification import StoredHistory
-from app.infrastructure import sql_subjects
+from app.infrastructure import sql_subjects, sql_usage
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_rows import (
     CHANGING_COLUMNS,
@@ -91,12 +92,28 @@ class _Line(Change):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(_Line):
-    """A job's first version."""
+    """A job's first version; `within`: if it fits into what its client may use."""
+
+    within: Allowance | None = None
+
+    @property
+    def turn(self) -> int | None:
+        return sql_usage.turn(self.job["client"]) if self.within else None
 
     @staticmethod
     def apply(batch: Batch, run: Sequence[Add]) -> list[Outcome]:
+        if any(add.within for add in run):
+            return [add.fitted(batch) for add in run]
         counts = batch.many(INSERT_JOB, [add.job for add in run])
         return [add.outcome(batch, inserted=bool(count)) for add, count in zip(run, counts, strict=True)]
+
+    def fitted(self, batch: Batch) -> Outcome:
+        if self.within and self.within.quotas.exceeded(self.usage(batch, self.within), self.job["size"] or 0):
+            return self.holder(batch) or OverQuota("the client's quota is used up")  # one that exists is not one more
+        return self.outcome(batch, inserted=False)
+
+    def usage(self, batch: Batch, within: Allowance) -> Usage:
+        return sql_usage.read(batch.rows(*sql_usage.query(batch.engine, self.job["client"], within.quotas, within.at)))
 
     def outcome(self, batch: Batch, *, inserted: bool) -> Outcome:
         for _ in range(3):
@@ -127,7 +144,7 @@ class AddUnlessMade(Add):
 
     @staticmethod
     def apply(batch: Batch, run: Sequence[Add]) -> list[Outcome]:
-        return [add.outcome(batch, inserted=False) for add in run]
+        return [add.fitted(batch) for add in run]
 
     def outcome(self, batch: Batch, *, inserted: bool) -> Outcome:
         # Only after the insert is it certain that the job which made it has ended, and so can be seen to have.
@@ -207,7 +224,9 @@ class SqlJobLogStore:
         self._codec = database.codec
         self._keep_notices = keep_notices
 
-    async def add(self, job: Job, line: AuditEvent, made_since: datetime | None = None) -> None:
+    async def add(
+        self, job: Job, line: AuditEvent, made_since: datetime | None = None, within: Allowance | None = None
+    ) -> None:
         asks = made_since is not None and job.dedup_key is not None
         kind, more = (AddUnlessMade, {"made_since": self._codec.time(made_since)}) if asks else (Add, {})
         change = kind(
@@ -215,6 +234,7 @@ class SqlJobLogStore:
             job=job_values(job, self._codec) | more,
             line=line_values(line, self._codec),
             detail=self._detail(line),
+            within=within,
         )
         await self._database.write(change)
 

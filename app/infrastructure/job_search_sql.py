@@ -117,11 +117,6 @@ class SqlJobSearch:
             overdue=sum(rows[0][0] for rows in overdue),
         )
 
-    async def unfinished(self, client: str) -> int:
-        sql = f"SELECT count(*) FROM job_log WHERE client = :client AND {UNFINISHED}"  # noqa: S608 - our own condition
-        rows = await self._database.rows(sql, {"client": client}, quick=True)
-        return int(rows[0][0])
-
     async def versions(self, job_ids: Collection[JobId]) -> dict[JobId, int]:
         ids = self._database.engine.many(map(self._codec.id_in, job_ids))
         known = self._database.engine.among("job_id", "ids")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from app.domain.audit import stored
-from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, StaleJob, SubjectFull
+from app.domain.errors import DuplicateJob, FieldProblem, Invalid, JobNotFound, OverQuota, StaleJob, SubjectFull
 from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId, JobResult, JobStatus, Notice, first_id
 from app.domain.protocols import (
@@ -25,6 +25,7 @@ from app.domain.protocols import (
     Standing,
     StepOutput,
 )
+from app.domain.quotas import Allowance, Quota, Quotas, Usage
 from app.domain.verification import StoredHistory
 
 
@@ -45,18 +46,38 @@ class MemoryJobs:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
+def used(memory: MemoryJobs, client: str, quotas: Quotas, at: datetime) -> Usage:
+    """What this client has used of its quotas."""
+    with memory.lock:
+        mine = [job for job in memory.jobs.values() if job.client == client]
+
+    def within(quota: Quota | None) -> list[Job]:
+        return [job for job in mine if job.created_at > quota.since(at)] if quota else []
+
+    return Usage(
+        jobs=len(within(quotas.jobs)),
+        volume=sum(job.file.size for job in within(quotas.volume) if job.file),
+        unfinished=sum(not job.status.ended for job in mine) if quotas.unfinished else 0,
+    )
+
+
 class MemoryJobLogStore:
     def __init__(self, memory: MemoryJobs, *, keep_notices: bool) -> None:
         self._memory = memory
         self._keep_notices = keep_notices
 
-    async def add(self, job: Job, line: AuditEvent, made_since: datetime | None = None) -> None:
+    async def add(
+        self, job: Job, line: AuditEvent, made_since: datetime | None = None, within: Allowance | None = None
+    ) -> None:
         with self._memory.lock:
             held = self._memory.jobs.values()
             clashes = [(*clash, one.job_id) for one in held if (clash := _clash(one, job, made_since))]
             if clashes:
                 _, words, holder = min(clashes)
                 raise DuplicateJob(words, holder)
+            size = job.file.size if job.file else 0
+            if within and within.quotas.exceeded(used(self._memory, job.client, within.quotas, within.at), size):
+                raise OverQuota("the client's quota is used up")
             self._memory.jobs[job.job_id] = _in_thousandths(job)
             self._memory.lines[job.job_id] = [line]
 
@@ -274,9 +295,6 @@ class MemoryJobSearch:
             oldest_due_at=min((at for at, _ in due), default=None),
             overdue=sum(_is_overdue(job, overdue_before.get(job.workflow)) for job in jobs),
         )
-
-    async def unfinished(self, client: str) -> int:
-        return sum(job.client == client and not job.status.ended for job in self._jobs())
 
     async def versions(self, job_ids: Collection[JobId]) -> dict[JobId, int]:
         wanted = set(job_ids)

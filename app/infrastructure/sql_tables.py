@@ -28,6 +28,7 @@ BY_SUBJECT, BY_OUTCOME, BY_KEY = "ix_job_log_subject", "ix_job_log_outcome", "uq
 ERASABLE = "completed_at IS NOT NULL AND salt IS NOT NULL"
 BY_END = "ix_job_log_erasable"
 BY_TIME = "ix_audit_event_at"
+OPEN_BY_CLIENT, BY_CLIENT = "ix_job_log_client", "ix_job_log_usage"
 REMOVABLE = "completed_at IS NOT NULL AND size IS NOT NULL AND file_removed_at IS NULL"
 
 
@@ -114,7 +115,8 @@ class JobLog(Table, table=True):
         _index(BY_KEY, "dedup_key", where=f"dedup_key IS NOT NULL AND {UNFINISHED}", unique=True),
         _index("uq_job_log_retry", "retry_of", where=f"retry_of IS NOT NULL AND {UNFINISHED}", unique=True),
         *(_index(name, "due_at", where=condition) for condition, name in INDEXES.items()),
-        _index("ix_job_log_client", "client", where=UNFINISHED),
+        _index(OPEN_BY_CLIENT, "client", where=UNFINISHED),
+        _index(BY_CLIENT, "client", "created_at", "size"),
         _index(BY_SUBJECT, "workflow", "subject", "job_id", where=IN_LINE),
         _index(BY_OUTCOME, "dedup_key", "status", "completed_at", where=OUTCOME),
         _index(BY_END, "completed_at", where=ERASABLE),

@@ -26,7 +26,8 @@ from app.services.task_service import TaskService
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLimits:
-    """What one upload may cost: sizes in bytes, `min_rate` in bytes per second averaged over `rate_window`."""
+    """What one upload may cost: sizes in bytes, `min_rate` in bytes per second averaged over `rate_window`.
+    `max_of_client`: one client's uploads at a time (0: no bound of its own)."""
 
     max_size: int
     max_concurrent: int
@@ -35,6 +36,7 @@ class UploadLimits:
     idle_timeout: timedelta
     max_field: int = 64 * 1024
     max_parts: int = 64
+    max_of_client: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,11 +33,13 @@ from app.domain.errors import (
 from app.domain.lifecycle import Cancelled, Delivered, Event, Noted, NoteKind, Periods, Postponed, Started, TroubleKind
 from app.domain.models import FilePart, Job, JobId, JobStatus, Json, ParamPart, new_job_id
 from app.domain.protocols import FileStore, JobAgenda, JobFeed, JobLogStore, JobQueue, JobSearch, Runner
+from app.domain.quotas import Margin
 from app.domain.workflow import Workflow
 from app.services.callbacks import Answer, Callback, Reading, read_callback
 from app.services.changes import Changes
 from app.services.intake import Intake
 from app.services.leases import Hold, LeaseKeeper
+from app.services.quotas import Admission, ClientQuotas
 from app.services.slots import NoRoom, Slots
 
 __all__ = ["Answer", "Callback", "Submitted", "TaskService"]
@@ -51,11 +53,12 @@ INQUIRIES = 4  # questions to far sides, and requests to stop, that one process 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """The job that answers a submission; `replayed` when this very submission had made it before, `joined` when it was
-    begun for somebody who wants the same."""
+    begun for somebody who wants the same. `margins`: what is left of the client's quotas."""
 
     job: Job
     replayed: bool = False
     joined: bool = False
+    margins: tuple[Margin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,22 +79,20 @@ class Ports:
 class TaskService:
     """The use cases. Every change goes one way: read, `advance`, `record`; when somebody was faster, again.
 
-    `max_size` bounds any file in bytes, `max_open_jobs` the unfinished jobs of one client (0: no bound).
+    `max_size` bounds any file in bytes, `quotas` what one client may use.
     """
 
-    def __init__(
-        self, ports: Ports, *, leases: LeaseKeeper, slots: Slots, max_size: int, max_open_jobs: int = 0
-    ) -> None:
+    def __init__(self, ports: Ports, *, leases: LeaseKeeper, slots: Slots, max_size: int, quotas: ClientQuotas) -> None:
         self._ports = ports
         self._log, self._clock = ports.log, ports.clock
         self._changes = Changes(ports.log, ports.feed, ports.clock, ports.workflows)
         self._leases, self._slots = leases, slots
-        self._max_size, self._max_open_jobs = max_size, max_open_jobs
+        self._max_size, self._quotas = max_size, quotas
         self._background: set[asyncio.Task[None]] = set()
         self._inquiries = asyncio.Semaphore(INQUIRIES)
 
     async def submit(
-        self, client: str, parts: AsyncIterator[ParamPart | FilePart], idempotency_key: str | None
+        self, client: str, parts: AsyncIterator[ParamPart | FilePart], idempotency_key: str | None, announced: int = 0
     ) -> Submitted:
         """Makes a durable job of what is handed in. When this returns, the job survives whatever dies next.
 
@@ -100,10 +101,10 @@ class TaskService:
         answered with its own. The parameter `workflow` chooses the workflow. Raises Malformed, TooLarge, UnsupportedMediaType, Invalid,
         IdempotencyKeyReused, OverQuota, DiskFull, StoreUnavailable; nothing is kept then.
         """
-        await self._admit(client)
+        admission = await self._quotas.admit(client, announced, idempotency_key)
         now = self._clock()
         intake = Intake(new_job_id(now), self._ports.files, self._ports.workflows, self._max_size)
-        workflow = await intake.receive(parts)
+        workflow = await intake.receive(admission.metered(parts))
         draft = Job(
             job_id=intake.job_id,
             client=client,
@@ -118,7 +119,7 @@ class TaskService:
             due_at=now,
             salt=os.urandom(16).hex(),
         )
-        return await self._add(draft)
+        return await self._add(draft, admission)
 
     async def retry(self, client: str, job_id: JobId) -> Submitted:
         """A new job with the same file and parameters; while an earlier retry is unfinished, that one, and while
@@ -131,7 +132,7 @@ class TaskService:
             raise JobNotRetryable(f"the job is {old.status}; only failure and cancelled can be retried")
         if old.salt is None or old.file_removed_at is not None:
             raise FileGone("what was handed in is no longer kept")
-        await self._admit(client)
+        admission = await self._quotas.admit(client, old.file.size if old.file else 0)
         now = self._clock()
         draft = Job(
             job_id=new_job_id(now),
@@ -148,24 +149,23 @@ class TaskService:
         )
         if old.file is not None:
             await self._ports.files.link(draft.job_id, of=job_id)
-        return await self._add(draft)
+        return await self._add(draft, admission)
 
-    async def _admit(self, client: str) -> None:
-        if self._max_open_jobs and await self._ports.search.unfinished(client) >= self._max_open_jobs:
-            raise OverQuota(f"{self._max_open_jobs} unfinished jobs are the most for one client", timedelta(seconds=30))
-
-    async def _add(self, draft: Job) -> Submitted:
+    async def _add(self, draft: Job, admission: Admission) -> Submitted:
         job, line = lifecycle.accept(draft, draft.created_at)
         try:
-            await self._log.add(job, line, self._made_since(job))
+            await self._log.add(job, line, self._made_since(job), admission.allowance(self._clock()))
         except DuplicateJob as taken:
             await self._ports.files.remove(draft.job_id)
             return await self._instead(draft, JobId(taken.job_id))
+        except OverQuota:  # others of this client were faster
+            await self._ports.files.remove(draft.job_id)
+            raise await self._quotas.refusal(draft.client, draft.file.size if draft.file else 0) from None
         except DiskFull:
             await self._ports.files.remove(draft.job_id)
             raise  # any other failure leaves the outcome open: the file stays until the sweep finds that no row names it
         self._ports.queue.ring(job.job_id)
-        return Submitted(job=job)
+        return Submitted(job=job, margins=admission.margins(job))
 
     def _made_since(self, job: Job) -> datetime | None:
         """Since when a result must have been made to answer instead of the job; None where no older one does."""

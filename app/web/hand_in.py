@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from app.core.metrics import UPLOADED
 from app.domain.models import FilePart, Json, ParamPart
 from app.domain.workflow import Workflow
-from app.services import Services
+from app.services import Services, UploadLimits
 from app.services.intake import DEFAULT_WORKFLOW
 from app.services.task_service import Submitted
 from app.web.failures import Refusal, for_people, show_again
@@ -44,7 +44,7 @@ class ReadParts(Protocol):
 class UploadGate(Protocol):
     """Bounds how many submissions one process receives at a time, whichever way they come."""
 
-    def passing(self, most: int) -> AbstractContextManager[None]:
+    def passing(self, limits: UploadLimits, client: str) -> AbstractContextManager[object]:
         """One submission. Raises Overloaded when `most` are under way."""
         ...
 
@@ -112,7 +112,7 @@ async def hand_in(request: Request, services: Ours, session: Operator) -> Respon
     """Takes what is handed in, and leads to its ticket."""
     gate: UploadGate = request.app.state.uploads
     read_parts: ReadParts = request.app.state.read_parts
-    with gate.passing(services.upload.max_concurrent):
+    with gate.passing(services.upload, session.client):
         filled = Filled(await read_parts(request, services), services.workflows)
         once = await filled.opened(session)
         show_again(request, lambda refusal: _form(request, services, session, filled.values, refusal))

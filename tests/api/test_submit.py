@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from app.domain.errors import DiskFull, StoreUnavailable
+from app.domain.quotas import Quota, Quotas
 from app.infrastructure.file_store_local import LocalFileStore
 from tests.api.forms import CONTENT_TYPE, form, part
 from tests.api.test_strict_json import LIES
@@ -241,7 +242,7 @@ async def test_content_like_a_boundary_is_content(api):
 
 
 async def test_a_client_over_its_quota_is_told_when_to_come_back(world, api, png):
-    world.services.tasks._max_open_jobs = 1
+    world.services.tasks._quotas.quotas = Quotas(unfinished=Quota(name="unfinished", most=1))
     assert (await api.post(JOBS, files={"file": ("a.png", png)})).status_code == 202
     answer = await api.post(JOBS, files={"file": ("a.png", png)})
     is_problem(answer, 429)
@@ -276,7 +277,7 @@ class BrokenLog:
     def __getattr__(self, name):
         return getattr(self._log, name)
 
-    async def add(self, job, line, made_since=None):
+    async def add(self, job, line, made_since=None, within=None):
         raise self._error
 
 

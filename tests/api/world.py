@@ -16,6 +16,7 @@ from app.domain import lifecycle
 from app.domain.errors import FieldProblem, Invalid
 from app.domain.lifecycle import Delivered, Event, Started
 from app.domain.models import Job, JobId, Json
+from app.domain.quotas import Quotas
 from app.domain.signing import Capabilities, Scope
 from app.domain.workflow import FileRules, Workflow
 from app.infrastructure.calendar_cron import CronCalendar
@@ -27,6 +28,7 @@ from app.infrastructure.memory_schedule_book import MemoryScheduleBook
 from app.infrastructure.memory_statistics import MemoryJobStatistics
 from app.infrastructure.memory_timeline import MemoryTimeline
 from app.infrastructure.signer_ed25519 import Ed25519Signer
+from app.infrastructure.memory_usage import MemoryUsageMeter
 from app.services import Services, UploadLimits
 from app.services.checkpoints import CheckpointKeeper
 from app.services.estimates import Estimates
@@ -34,6 +36,7 @@ from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
 from app.services.schedules import ScheduleService
+from app.services.quotas import ClientQuotas
 from app.services.slots import Slots
 from app.services.task_service import Ports, TaskService
 
@@ -101,7 +104,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     capabilities: Capabilities = field(default_factory=lambda: Capabilities((b"k" * 32,)))
     changes: dict[str, Any] = field(default_factory=dict)
-    max_open_jobs: int = 0
+    quotas: Quotas = field(default_factory=Quotas)
     services: Services = field(init=False)
     memory: MemoryJobs = field(init=False)
 
@@ -126,9 +129,8 @@ class World:
                 workflows=WORKFLOWS, runners={}, clock=clock,
             )  # fmt: skip
             leases = LeaseKeeper(agenda, log, clock, timedelta(seconds=10), timedelta(seconds=3))
-            tasks = TaskService(
-                ports, leases=leases, slots=Slots({}, 1), max_size=MAX_SIZE, max_open_jobs=self.max_open_jobs
-            )
+            quotas = ClientQuotas(MemoryUsageMeter(self.memory), clock, self.quotas)
+            tasks = TaskService(ports, leases=leases, slots=Slots({}, 1), max_size=MAX_SIZE, quotas=quotas)
             services = Services(
                 tasks=tasks,
                 schedules=ScheduleService(MemoryScheduleBook(), tasks.submit, WORKFLOWS, CronCalendar(), clock),

@@ -22,6 +22,7 @@ from app.domain.errors import CallslipError
 from app.domain.lifecycle import Event
 from app.domain.models import AuditEvent, Job, JobId
 from app.domain.protocols import JobAgenda, JobLogStore, JobSearch, JobStatistics, NoticeBox, StepStore
+from app.domain.quotas import UsageMeter
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.job_search_sql import SqlJobSearch
@@ -35,10 +36,12 @@ from app.infrastructure.memory_job_log import (
 )
 from app.infrastructure.memory_statistics import MemoryJobStatistics
 from app.infrastructure.memory_step_store import MemoryStepStore
+from app.infrastructure.memory_usage import MemoryUsageMeter
 from app.infrastructure.notice_box_sql import SqlNoticeBox
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_schema import migrate
 from app.infrastructure.step_store_sql import SqlStepStore
+from app.infrastructure.usage_meter_sql import SqlUsageMeter
 from tests.jobs import accepted, history
 
 ZONE = "Asia/Kathmandu"  # 5 h 45 min: no mistake with zones goes unseen
@@ -162,6 +165,7 @@ class Stores:
     search: JobSearch
     statistics: JobStatistics
     notices: NoticeBox
+    usage: UsageMeter
     steps: StepStore
     database: SqlDatabase | None = None
 
@@ -199,6 +203,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             search=MemoryJobSearch(memory),
             statistics=MemoryJobStatistics(memory),
             notices=MemoryNoticeBox(memory),
+            usage=MemoryUsageMeter(memory),
             steps=MemoryStepStore(memory),
         )
         return
@@ -217,6 +222,7 @@ def sql_stores(database: SqlDatabase) -> Stores:
         search=SqlJobSearch(database),
         statistics=SqlJobStatistics(database),
         notices=SqlNoticeBox(database),
+        usage=SqlUsageMeter(database),
         steps=SqlStepStore(database),
         database=database,
     )

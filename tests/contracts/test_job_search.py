@@ -126,15 +126,6 @@ async def test_a_waiting_job_is_overdue_up_to_the_delivery_time_that_is_given_fo
     assert (await stores.search.counts({"n8n_notion": at, "report": at, "other": at})).overdue == 2
 
 
-async def test_unfinished_counts_this_clients_jobs_that_have_not_ended(stores: Stores) -> None:
-    for events in ([], [STARTED], [STARTED, DELIVERED], [FAILED], [CANCELLED], [STARTED, COMPLETED]):
-        await stores.added(*events, client="ada")
-    await stores.added(client="bob")
-    assert await stores.search.unfinished("ada") == 3
-    assert await stores.search.unfinished("bob") == 1
-    assert await stores.search.unfinished("eve") == 0
-
-
 async def test_versions_are_the_stored_ones_and_jobs_that_do_not_exist_are_left_out(stores: Stores) -> None:
     new, started = await stores.added(), await stores.added(STARTED)
     unknown: JobId = new_job_id(AT)

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from alembic.script import ScriptDirectory
 from app.domain import verification
 from app.domain.errors import Misconfigured, StoreUnavailable
 from app.domain.models import JobStatus
+from app.domain.quotas import Quota, Quotas, Unit
 from app.infrastructure import sql_walk
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_search_sql import SqlJobSearch
@@ -27,6 +29,7 @@ from app.infrastructure.sql_revision import MIGRATIONS, newest_revision, revisio
 from app.infrastructure.sql_rows import JOB_COLUMNS, Row
 from app.infrastructure.sql_schema import alembic_config, migrate
 from app.infrastructure.sql_tables import Table
+from app.infrastructure.usage_meter_sql import SqlUsageMeter
 from tests.contracts.sql_fixtures import Stores, new_postgresql_database, on_postgresql, sql_stores
 from tests.jobs import AT, CANCELLED, COMPLETED, DELIVERED, FAILED, STARTED
 
@@ -274,7 +277,16 @@ async def test_what_is_asked_every_second_or_by_every_reader_is_found_by_an_inde
     agenda, search = SqlJobAgenda(asked), SqlJobSearch(asked)
     await agenda.due(AT, 10, ["n8n_notion"])
     await agenda.startable(AT, 10, ["n8n_notion"], new_before=AT)
-    await search.unfinished("ada")
+    meter = SqlUsageMeter(asked)
+    hour, day = (
+        Quota(name="jobs", most=9, window=timedelta(hours=1)),
+        Quota(name="bytes", most=9, window=timedelta(hours=1), unit=Unit.BYTES),
+    )
+    await meter.usage(
+        "ada", Quotas(jobs=hour, volume=day, unfinished=Quota(name="open", most=9)), AT + timedelta(days=1)
+    )
+    await meter.last_of("ada", day, AT + timedelta(days=1), 1)
+    await meter.knows("ada", "key")
     await agenda.erasable(AT, 10)
     await agenda.erasable(AT, 10, only="n8n_notion")
     await search.page()

@@ -12,6 +12,7 @@ import pytest
 from app.domain.errors import DeliveryTrouble
 from app.domain.lifecycle import Delivered, Event, Periods, TroubleKind
 from app.domain.models import FilePart, Job, JobId, JobResult, Json, ParamPart, Progress
+from app.domain.quotas import Quotas
 from app.domain.workflow import FileRules, Workflow
 from app.infrastructure.memory_file_store import MemoryFileStore
 from app.infrastructure.memory_job_log import (
@@ -22,13 +23,16 @@ from app.infrastructure.memory_job_log import (
     MemoryNoticeBox,
 )
 from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
+from app.infrastructure.memory_usage import MemoryUsageMeter
 from app.services.callbacks import Callback
 from app.services.leases import LeaseKeeper
+from app.services.quotas import ClientQuotas
 from app.services.slots import Slots
 from app.services.task_service import Ports, Submitted, TaskService
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+NO_QUOTAS = Quotas()
 
 
 class Clock:
@@ -111,7 +115,7 @@ async def parts(*given: ParamPart | tuple[str, bytes]) -> AsyncIterator[ParamPar
 class Bench:
     """Everything around one TaskService."""
 
-    def __init__(self, *workflows: Workflow, max_open_jobs: int = 0) -> None:
+    def __init__(self, *workflows: Workflow, quotas: Quotas = NO_QUOTAS) -> None:
         self.clock, self.jobs, self.runner = Clock(), MemoryJobs(), ScriptedRunner()
         self.log = MemoryJobLogStore(self.jobs, keep_notices=True)
         self.agenda, self.search = MemoryJobAgenda(self.jobs), MemoryJobSearch(self.jobs)
@@ -133,7 +137,11 @@ class Bench:
         self.leases = LeaseKeeper(self.agenda, self.log, self.clock, 10 * SECOND, timedelta(milliseconds=20))
         slots = Slots({name: one.in_flight for name, one in self.workflows.items()}, 100)
         self.tasks = TaskService(
-            self.ports, leases=self.leases, slots=slots, max_size=10_000, max_open_jobs=max_open_jobs
+            self.ports,
+            leases=self.leases,
+            slots=slots,
+            max_size=10_000,
+            quotas=ClientQuotas(MemoryUsageMeter(self.jobs), self.clock, quotas),
         )
 
     async def submit(self, content: bytes = b"bytes", key: str | None = None, **params: Json) -> Submitted:

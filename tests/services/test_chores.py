@@ -165,7 +165,7 @@ async def test_somebody_faster_does_not_stop_the_others(bench: Bench) -> None:
 async def test_bytes_that_no_job_names_are_removed_and_the_others_stay(bench: Bench) -> None:
     job_id = await bench.job()
 
-    async def in_doubt(_job: Job, _line: AuditEvent, _since: object = None) -> None:
+    async def in_doubt(_job: Job, _line: AuditEvent, *_: object) -> None:
         raise StoreUnavailable("x")
 
     add, bench.log.add = bench.log.add, in_doubt  # type: ignore[method-assign]

@@ -11,10 +11,11 @@ import pytest
 from app.domain.errors import Invalid, NotAuthentic, NotFound, OverQuota
 from app.domain.lifecycle import Failed
 from app.domain.models import Job, JobError, JobStatus, Json, ParamPart
+from app.domain.quotas import Quota, Quotas
 from app.domain.workflow import Anonymous, FileRules
 from app.services.callbacks import Callback
 from app.services.freshness import PAUSE, FreshnessService, Outcome
-from tests.services.conftest import SUCCESS, Bench, parts, workflow
+from tests.services.conftest import NO_QUOTAS, SUCCESS, Bench, parts, workflow
 
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -33,8 +34,8 @@ TIDES: Mapping[str, Json] = {"topic": "tides"}
 class Reports(Bench):
     """A bench whose results are asked for."""
 
-    def __init__(self, max_open_jobs: int = 0) -> None:
-        super().__init__(REPORT, SECRET, SCAN, max_open_jobs=max_open_jobs)
+    def __init__(self, quotas: Quotas = NO_QUOTAS) -> None:
+        super().__init__(REPORT, SECRET, SCAN, quotas=quotas)
         self.freshness = FreshnessService(self.tasks, self.ports)
 
     async def ask(self, client: str | None = "me") -> Outcome:
@@ -166,7 +167,7 @@ async def test_a_result_that_was_made_between_looking_and_asking_answers(bench: 
 
 
 async def test_a_client_over_its_quota_still_gets_what_there_is() -> None:
-    bench = Reports(max_open_jobs=1)
+    bench = Reports(Quotas(unfinished=Quota(name="unfinished", most=1)))
     await bench.finish(await bench.ask())
     bench.clock.move(DAY)
     await bench.freshness.ask("me", SECRET.name, TIDES)

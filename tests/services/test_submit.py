@@ -11,7 +11,6 @@ from app.domain.errors import (
     IdempotencyKeyReused,
     Invalid,
     Malformed,
-    OverQuota,
     StoreUnavailable,
     TooLarge,
     UnsupportedMediaType,
@@ -101,18 +100,8 @@ async def test_a_workflow_without_a_file_takes_none() -> None:
     assert (job.file, job.params) == (None, {"topic": "tides"})
 
 
-async def test_a_client_over_its_quota_is_told_when_to_come_back() -> None:
-    bench = Bench(max_open_jobs=1)
-    job_id = await bench.job()
-    with pytest.raises(OverQuota) as caught:
-        await bench.submit()
-    assert caught.value.retry_after > timedelta()
-    await bench.tasks.cancel(job_id)
-    await bench.submit()
-
-
 async def test_a_database_without_room_leaves_no_file(bench: Bench) -> None:
-    async def full(_job: Job, _line: AuditEvent, _since: object = None) -> None:
+    async def full(_job: Job, _line: AuditEvent, *_: object) -> None:
         raise DiskFull("the database has no room left")
 
     bench.log.add = full  # type: ignore[method-assign]
@@ -122,7 +111,7 @@ async def test_a_database_without_room_leaves_no_file(bench: Bench) -> None:
 
 
 async def test_where_the_commit_is_in_doubt_the_file_stays_for_the_sweep(bench: Bench) -> None:
-    async def broken(_job: Job, _line: AuditEvent, _since: object = None) -> None:
+    async def broken(_job: Job, _line: AuditEvent, *_: object) -> None:
         raise StoreUnavailable("the connection broke during the commit")
 
     bench.log.add = broken  # type: ignore[method-assign]

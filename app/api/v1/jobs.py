@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.api.auth import Client, JobIdInPath, Ours, client
 from app.api.openapi import PROBLEMS, SUBMISSION
+from app.api.rate_limit import rate_limit
 from app.api.v1 import schemas, views
 from app.api.v1.conditional import matches
 from app.api.v1.long_poll import job_after
-from app.api.v1.submissions import count_upload, idempotency_key, submission_parts
+from app.api.v1.submissions import announced, count_upload, idempotency_key, submission_parts
 from app.domain.models import JobStatus
+from app.domain.quotas import Margin
 from app.services import Services
 from app.services.task_service import Submitted
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], responses=PROBLEMS)
 
 
-def created(services: Services, submitted: Submitted) -> Response:
+def created(services: Services, submitted: Submitted, more: Sequence[Margin] = ()) -> Response:
     """202, where the job is, and whether it was there already."""
-    headers = {"Location": views.job_path(submitted.job)}
+    headers = {"Location": views.job_path(submitted.job), **rate_limit([*submitted.margins, *more])}
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
     return schemas.json_response(views.job_created(services, submitted.job, joined=submitted.joined), 202, headers)
@@ -31,10 +34,12 @@ def created(services: Services, submitted: Submitted) -> Response:
 async def submit(request: Request, client: Client, services: Ours) -> Response:
     """Hand in a file, or parameters only. A 202 means: the bytes and the row are on disk."""
     key = idempotency_key(request)
-    with request.app.state.uploads.passing(services.upload.max_concurrent):
-        submitted = await services.tasks.submit(client, await submission_parts(request, services), key)
+    with request.app.state.uploads.passing(services.upload, client) as at_once:
+        submitted = await services.tasks.submit(
+            client, await submission_parts(request, services), key, announced(request)
+        )
     count_upload(submitted)
-    return created(services, submitted)
+    return created(services, submitted, at_once)
 
 
 @router.get(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -14,11 +15,14 @@ from app.api.body import Pace, open_body, read_body
 from app.api.multipart import MAX_HEADERS, FormLimits, form_boundary, form_parts
 from app.api.strict_json import decode_json
 from app.core.metrics import UPLOADED
-from app.domain.errors import FieldProblem, Invalid, Malformed, Overloaded, UnsupportedMediaType
+from app.domain.errors import FieldProblem, Invalid, Malformed, Overloaded, OverQuota, UnsupportedMediaType
 from app.domain.models import FilePart, Json, ParamPart
+from app.domain.quotas import Margin, Quota, Unit
 from app.services import Services, UploadLimits
 from app.services.task_service import Submitted
 
+SOON = timedelta(seconds=2)
+AROUND_A_FILE = 64 * 1024  # of a form may be boundaries and fields
 MAX_JSON = 1024 * 1024
 _DEFAULT_WORKFLOW = "n8n_notion"
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
@@ -29,22 +33,37 @@ class UploadGate:
     """Counts the submissions that this process is receiving."""
 
     under_way: int = 0
+    of_client: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def passing(self, most: int) -> Iterator[None]:
-        """One submission. Raises Overloaded when `most` are under way."""
-        if self.under_way >= most:
-            raise Overloaded("too many uploads at once", timedelta(seconds=2))
+    def passing(self, limits: UploadLimits, client: str) -> Iterator[tuple[Margin, ...]]:
+        """One submission, and how many more this client may begin. Raises Overloaded, OverQuota."""
+        if self.under_way >= limits.max_concurrent:
+            raise Overloaded("too many uploads at once", SOON)
+        most, own = limits.max_of_client, self.of_client[client]
+        quota = Quota(name="uploads", most=most, unit=Unit.AT_ONCE)
+        if most and own >= most:
+            words = f"{most} uploads at a time are the most for one client"
+            raise OverQuota(words, SOON, [Margin(quota=quota, left=0, frees_in=SOON)])
         self.under_way += 1
+        self.of_client[client] += 1
         try:
-            yield
+            yield (Margin(quota=quota, left=most - own - 1),) if most else ()
         finally:
             self.under_way -= 1
+            self.of_client -= Counter([client])
 
 
 def pace_of(upload: UploadLimits) -> Pace:
     """How slowly a body may come."""
     return Pace(min_rate=upload.min_rate, rate_window=upload.rate_window, idle_timeout=upload.idle_timeout)
+
+
+def announced(request: Request) -> int:
+    """How many bytes the file of this form must have at least, by what its head says."""
+    length = request.headers.get("content-length", "")
+    is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
+    return max(0, int(length[:20]) - AROUND_A_FILE) if is_form and length.isascii() and length.isdigit() else 0
 
 
 def idempotency_key(request: Request) -> str | None:

@@ -27,16 +27,16 @@ from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
 from app.infrastructure.memory_schedule_book import MemoryScheduleBook
 from app.infrastructure.memory_statistics import MemoryJobStatistics
 from app.infrastructure.memory_timeline import MemoryTimeline
-from app.infrastructure.signer_ed25519 import Ed25519Signer
 from app.infrastructure.memory_usage import MemoryUsageMeter
+from app.infrastructure.signer_ed25519 import Ed25519Signer
 from app.services import Services, UploadLimits
 from app.services.checkpoints import CheckpointKeeper
 from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
 from app.services.leases import LeaseKeeper
-from app.services.schedules import ScheduleService
 from app.services.quotas import ClientQuotas
+from app.services.schedules import ScheduleService
 from app.services.slots import Slots
 from app.services.task_service import Ports, TaskService
 

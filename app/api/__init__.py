@@ -23,6 +23,7 @@ from app.api.v1 import (
     queue,
     receipts,
     reports,
+    research,
     schedules,
     workflows,
 )
@@ -68,6 +69,8 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         metrics,
     ):
         app.include_router(part.router)
+    app.include_router(research.router)
+    app.include_router(research.celery)
     app.add_api_route("/rq", to_dashboard, include_in_schema=False)
     app.mount("/rq", GuardedDashboard())
     install_problems(app)

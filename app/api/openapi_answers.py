@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -10,6 +11,7 @@ JOBS = "/api/v1/jobs"
 JOB = JOBS + "/{job_id}"
 PROFILE = "/api/v1/profiles/{username}"
 SCHEDULES = "/api/v1/schedules"
+RESEARCH = "/research"
 _ID, _AT = "0199aaaa-0000-7000-8000-000000000000", "2026-11-27T12:00:00.000000Z"
 RETRY_AFTER = {"description": "After how many seconds to try again.", "schema": {"type": "integer", "minimum": 1}}
 _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
@@ -57,7 +59,10 @@ REFUSALS: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("get", PROFILE): (404, 422, 429, 507),
     ("post", JOB + "/callback"): (400, 408, 413, 415, 422),
     ("post", SCHEDULES): (400, 408, 413, 422),
+    ("post", RESEARCH): (400, 408, 413, 422, 429, 507),
+    ("get", RESEARCH): (422,),
 }
+IDS = ("{job_id}", "{schedule_id}", "{research_id}")
 _WITHOUT_404 = frozenset({JOB + "/callback"})  # existence is not told
 _WITHOUT_503 = frozenset({"/api/v1/workflows", "/api/v1/receipt-key"})
 
@@ -143,12 +148,12 @@ def complete(description: dict[str, Any]) -> None:
 
 def refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[int]:
     """The statuses that this operation may refuse with."""
-    if not path.startswith("/api/"):
+    if not path.startswith(("/api/", RESEARCH)):
         return
     found = set(REFUSALS.get((method, path), ()))
     if operation.get("security"):
         found.add(401)
-    if ("{job_id}" in path or "{schedule_id}" in path) and path not in _WITHOUT_404:
+    if any(name in path for name in IDS) and path not in _WITHOUT_404:
         found.add(404)
     if path not in _WITHOUT_503:
         found.add(503)
@@ -163,7 +168,7 @@ def refusal(status: int, path: str) -> dict[str, Any]:
         "title": slug.replace("-", " ").capitalize(),
         "status": status,
         "detail": _DETAILS[status],
-        "instance": path.replace("{job_id}", _ID).replace("{schedule_id}", _ID),
+        "instance": re.sub("|".join(map(re.escape, IDS)), _ID, path),
     }
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         example["errors"] = [{"field": "notion_database_id", "message": "must be text"}]

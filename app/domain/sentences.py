@@ -21,7 +21,7 @@ _ABBREVIATIONS = _set_of(
     " prof resp rev s sen sr st u.a u.s usw v vgl vol vs z.b"
 )
 # Too common to say anything; of the languages that most reports are asked for in.
-_COMMON = _set_of(
+COMMON = _set_of(
     "a about after all also an and any are as at be been before being between both but by can could did do does during"
     " each for from had has have he her here his how i if in into is it its itself may might more most must of on or"
     " other our out over own she should so some such than that the their them then there these they this those through"
@@ -72,7 +72,7 @@ def words(text: str) -> list[str]:
     return [
         word[:_STEM]
         for word in (match[0].casefold().replace("’", "'") for match in _WORD.finditer(text))  # noqa: RUF001
-        if word not in _COMMON and (len(word) > 1 or not word.isascii() or word.isdigit())
+        if word not in COMMON and (len(word) > 1 or not word.isascii() or word.isdigit())
     ]
 
 
@@ -93,7 +93,7 @@ class Claim:
         return cls(
             words=frozenset(words(sentence)),
             numbers=frozenset(_numbers(sentence)),
-            names=frozenset(names) - _COMMON,
+            names=frozenset(names) - COMMON,
             denies=any(match[0].casefold() in _DENIALS or match[0].casefold().endswith("n't") for match in matches),
         )
 

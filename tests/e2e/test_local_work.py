@@ -80,8 +80,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stack(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("local")
     database = home / ".data" / "callslip.db"
+    documents = tmp_path_factory.mktemp("documents")
+    (documents / "owls.txt").write_text(
+        "Barn owls are birds that hunt at night, and they live in old barns all over Europe."
+    )
     with running(
-        home, WORKFLOWS_DIR=str(folder), SURVEY_DATABASE=str(database), LEASE="1s", LEASE_RENEWAL="0.3s"
+        home,
+        WORKFLOWS_DIR=str(folder),
+        DOCUMENTS_DIR=str(documents),
+        WIKIPEDIA_URL="",
+        SURVEY_DATABASE=str(database),
+        LEASE="1s",
+        LEASE_RENEWAL="0.3s",
     ) as stack:
         yield stack
 
@@ -140,3 +150,13 @@ def test_a_cancelled_job_stops_in_the_middle_of_its_step_and_a_retry_is_a_new_jo
     again = stack.client.post(f"/api/v1/jobs/{job_id}/retry").json()["job_id"]
     assert stack.ended(again)["result"] == [1, 2, 3]
     assert (folder / "long.runs").read_text().split() == ["1", "2", "1", "2", "3"]
+
+
+def test_research_runs_on_a_folder_of_documents_without_any_account(stack: Stack) -> None:
+    begun = stack.client.post("/research", json={"topic": "What barn owls hunt"}).json()
+    job = stack.ended(begun["research_id"], patience=60)
+    assert job["status"] == "success", job["error"]
+    whole = stack.client.get(f"/research/{begun['research_id']}").json()
+    assert {step["status"] for step in whole["workflow_steps"]} == {"COMPLETED"}
+    assert [article["url"] for article in whole["results"]["processed_articles"]] == ["owls.txt"]
+    assert any("owls" in keyword for keyword in whole["results"]["top_keywords"])

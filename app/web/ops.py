@@ -19,6 +19,7 @@ from app.web.ops_view import curl, figures, job_counts, may_retry, needs
 from app.web.ops_wishes import WITHIN, Wishes
 from app.web.rendering import page
 from app.web.sessions import Session
+from app.web.tools_view import tools
 
 router = APIRouter(include_in_schema=False)
 
@@ -96,6 +97,7 @@ async def _overview(
         "within": {name: label for name, (label, _) in WITHIN.items()},
         "wanted": wanted,
         "now": services.clock(),
+        "tools": tools() if not cursor else [],
         "dashboard": services.dashboard is not None,
         "csrf": session.csrf,
     }

@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format newcomer chaos fuzz bench screenshots test-n8n browser requirements clean breakers
+.PHONY: help run test check format newcomer chaos fuzz bench profile screenshots test-n8n browser requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -49,6 +49,9 @@ fuzz: $(VENV)/.dev  ## Fuzz the parsers of forms and callbacks for FUZZ_SECONDS 
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q --only-binary :all: 'atheris>=3,<4' || \
 		{ echo "make fuzz: there is no wheel of atheris for this Python and system; another PYTHON may have one" >&2; exit 1; }
 	@for target in multipart callback; do $(PY) -m chaos.fuzz $$target $$(($(FUZZ_SECONDS) / 2)) || exit 1; done
+
+profile: $(VENV)/.dev  ## Show where the time of one upload and one delivery goes
+	$(PY) -m bench.profile
 
 screenshots: $(VENV)/.dev browser  ## Take pictures of every page into docs/screens
 	$(PY) -m scripts.screenshots

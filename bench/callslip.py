@@ -48,11 +48,20 @@ class Callslip:
         self.env = {**everyday(), **{key: shared[key] for key in wanted}, **own}
         self.apis: list[Running] = []
         self.workers: list[Running] = []
+        self._profiler: list[str] = []
+
+    def profile_into(self, figures: Path) -> None:
+        """What is started from now on runs under cProfile."""
+        self._profiler = ["-m", "cProfile", "-o", str(figures)]
+
+    def unprofiled(self) -> None:
+        """Ends `profile_into`."""
+        self._profiler = []
 
     def start_api(self, *, core: int | None = MEASURED, port: int | None = None) -> Running:
         """The web server, ready."""
         settings = self.settings.model_copy(update={"port": port or self.port})
-        command = list(programs.api(settings, (), {}).command)
+        command = self._with_profiler(programs.api(settings, (), {}).command)
         env = {**self.env, "PORT": str(settings.port), "PUBLIC_URL": f"http://127.0.0.1:{settings.port}"}
         self.apis.append(self.stage.run(f"{self.name}-api-{len(self.apis)}", command, env, core=core))
         self.apis[-1].until_listens(settings.port)
@@ -60,7 +69,7 @@ class Callslip:
 
     def start_worker(self, *, core: int | None = MEASURED) -> Running:
         """A worker that has shown itself to the queue."""
-        command = list(programs.worker(self.settings, (), {}).command)
+        command = self._with_profiler(programs.worker(self.settings, (), {}).command)
         before = self._known_workers()
         self.workers.append(self.stage.run(f"{self.name}-worker-{len(self.workers)}", command, self.env, core=core))
         until = time.monotonic() + 20
@@ -69,6 +78,9 @@ class Callslip:
                 raise RuntimeError(f"no worker: {self.workers[-1].last_words()}")
             time.sleep(0.05)
         return self.workers[-1]
+
+    def _with_profiler(self, command: Sequence[str]) -> list[str]:
+        return [command[0], *self._profiler, *command[1:]]
 
     def _known_workers(self) -> int:
         return int(self.queue.scard(f"rq:workers:{self.queue_name}"))  # type: ignore[arg-type]  # redis-py's union

@@ -140,12 +140,12 @@ class Running:
     def last_words(self) -> str:
         return self.log.read_text(errors="replace")[-600:]
 
-    def stop(self, patience: float = 5.0) -> None:
+    def stop(self, patience: float = 5.0, number: signal.Signals = signal.SIGTERM) -> None:
         """Asks it to end, then ends it and all that it started."""
         family = self.family()
         self.go_on()
         with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience)
         for one in family:

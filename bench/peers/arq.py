@@ -10,11 +10,11 @@ from arq import create_pool
 from arq.connections import RedisSettings
 from fastapi import FastAPI, UploadFile
 
-from bench.peers import job
+from bench.peers import delivery, job
 
 
 async def deliver(_context: dict[str, Any], job_id: str) -> None:
-    await job.deliver_async(job_id)
+    await delivery.deliver_async(job_id)
 
 
 class WorkerSettings:

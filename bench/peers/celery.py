@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import Celery
 from fastapi import FastAPI, UploadFile
 
-from bench.peers import job
+from bench.peers import delivery, job
 
 tasks = Celery("peer", broker=job.REDIS)
 tasks.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
@@ -15,7 +15,7 @@ web = FastAPI()
 
 @tasks.task(name="deliver")
 def deliver(job_id: str) -> None:
-    job.deliver(job_id)
+    delivery.deliver(job_id)
 
 
 @web.post("/jobs", status_code=202)

@@ -6,7 +6,7 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from fastapi import FastAPI, UploadFile
 
-from bench.peers import job
+from bench.peers import delivery, job
 
 dramatiq.set_broker(RedisBroker(url=job.REDIS))
 engine = job.open_engine()
@@ -15,7 +15,7 @@ web = FastAPI()
 
 @dramatiq.actor
 def deliver(job_id: str) -> None:
-    job.deliver(job_id)
+    delivery.deliver(job_id)
 
 
 @web.post("/jobs", status_code=202)

@@ -1,4 +1,4 @@
-"""What all peers share: the row, the file, and the delivery of it; the fastest common way of each, none of it durable."""
+"""What all peers share: the row and the file; the usual way of each, none of it durable."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import aiohttp
 import sqlalchemy as sa
-import urllib3
 from fastapi import UploadFile
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlmodel import Field, Session, SQLModel, create_engine, update
@@ -19,10 +17,7 @@ from sqlmodel import Field, Session, SQLModel, create_engine, update
 REDIS = os.environ["PEER_REDIS"]
 DATABASE = os.environ["PEER_DATABASE"]
 STORE = Path(os.environ["PEER_STORE"])
-FAR_SIDE = os.environ["PEER_FAR_SIDE"]
-OWN_URL = os.environ["PEER_URL"]
 SAMPLE = Path(os.environ["PEER_SAMPLE"])
-BOUNDARY = "peer5f2a9c7741d84be0"
 
 
 class Job(SQLModel, table=True):
@@ -111,36 +106,3 @@ def stock() -> str:
     job_id = new_id()
     os.link(SAMPLE, STORE / job_id)
     return job_id
-
-
-def _body(job_id: str, content: bytes) -> bytes:
-    fields = {"job_id": job_id, "callback_url": f"{OWN_URL}/jobs/{job_id}/callback", "callback_token": "none"}
-    texts = "".join(
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
-        for name, text in fields.items()
-    )
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
-    return b"".join((texts.encode(), head.encode(), content, f"\r\n--{BOUNDARY}--\r\n".encode()))
-
-
-HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-_pool = urllib3.PoolManager(maxsize=100, retries=False, timeout=30)
-_session: list[aiohttp.ClientSession] = []
-
-
-def deliver(job_id: str) -> None:
-    """Posts the stored file to the far side."""
-    body = _body(job_id, (STORE / job_id).read_bytes())
-    if _pool.request("POST", FAR_SIDE, body=body, headers={**HEADERS, "webhook-id": job_id}).status != 200:
-        raise RuntimeError("refused")
-
-
-async def deliver_async(job_id: str) -> None:
-    """The same on the loop, with one session for all."""
-    if not _session:
-        _session.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
-    body = _body(job_id, (STORE / job_id).read_bytes())
-    async with _session[0].post(FAR_SIDE, data=body, headers={**HEADERS, "webhook-id": job_id}) as answer:
-        await answer.read()
-        if answer.status != 200:
-            raise RuntimeError("refused")

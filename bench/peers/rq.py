@@ -6,7 +6,7 @@ from fastapi import FastAPI, UploadFile
 from redis import Redis
 from rq import Queue
 
-from bench.peers import job
+from bench.peers import delivery, job
 
 queue = Queue("peer", connection=Redis.from_url(job.REDIS))
 engine = job.open_engine()
@@ -18,7 +18,7 @@ def submit(file: UploadFile) -> dict[str, str]:
     job_id = job.new_id()
     job.save(job_id, file.file)
     job.insert(engine, job_id, file)
-    queue.enqueue(job.deliver, job_id)
+    queue.enqueue(delivery.deliver, job_id)
     return {"job_id": job_id}
 
 
@@ -31,4 +31,4 @@ def callback(job_id: str, report: dict[str, str]) -> dict[str, bool]:
 @web.post("/stock/{count}")
 def stock(count: int) -> None:
     for _ in range(count):
-        queue.enqueue(job.deliver, job.stock())
+        queue.enqueue(delivery.deliver, job.stock())

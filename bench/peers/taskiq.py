@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, UploadFile
 from taskiq_redis import ListQueueBroker
 
-from bench.peers import job
+from bench.peers import delivery, job
 
 broker = ListQueueBroker(job.REDIS)
 
 
 @broker.task
 async def deliver(job_id: str) -> None:
-    await job.deliver_async(job_id)
+    await delivery.deliver_async(job_id)
 
 
 @asynccontextmanager

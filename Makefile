@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format newcomer chaos fuzz bench profile screenshots test-n8n browser requirements clean
+.PHONY: help run test check format newcomer chaos fuzz bench profile screenshots test-n8n browser breakers requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

@@ -54,7 +54,7 @@ def test_a_file_goes_round_and_comes_back_the_same(callslip: Callslip, tmp_path:
     assert callslip.download(ticket.job_id, tmp_path / "back").read_bytes() == path.read_bytes()
     assert next(callslip.list(status="success", limit=1)).job_id == ticket.job_id
     assert callslip.queue().workers
-    assert [workflow.name for workflow in callslip.workflows()] == ["n8n_notion"]
+    assert "n8n_notion" in {workflow.name for workflow in callslip.workflows()}
 
 
 def test_events_go_on_when_the_api_is_killed_in_the_middle(stack: Stack, callslip: Callslip) -> None:

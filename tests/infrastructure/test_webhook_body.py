@@ -183,4 +183,4 @@ def test_an_execution_id_is_found_in_json_only(text: str, found: str | None) -> 
 def test_an_answer_without_words_is_told_by_its_number() -> None:
     answer = Answer(status=422, headers={}, text="", cut=False)
     assert in_words(answer, []) == "the far side answered 422"
-    assert retry_after(answer, AT) is None
+    assert retry_after(answer.headers, AT) is None

@@ -46,12 +46,15 @@ class Estimates:
 
     async def _durations(self, workflow: str) -> Sequence[timedelta]:
         known = self._fresh(workflow)
-        if known is None:
-            async with self._asking:
-                known = self._fresh(workflow)
-                if known is None:
-                    known = await self._statistics.durations(workflow, LOOK_AT)
-                    self._known[workflow] = self._clock(), known
+        if known is not None:
+            return known
+        async with self._asking:
+            known = self._fresh(workflow)
+            return await self._ask(workflow) if known is None else known
+
+    async def _ask(self, workflow: str) -> Sequence[timedelta]:
+        known = await self._statistics.durations(workflow, LOOK_AT)
+        self._known[workflow] = self._clock(), known
         return known
 
     def _fresh(self, workflow: str) -> Sequence[timedelta] | None:

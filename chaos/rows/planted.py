@@ -57,8 +57,8 @@ MISTAKES: Sequence[Mistake] = (
     Mistake(
         "acknowledged before the commit",
         SERVICE,
-        "            await self._log.add(job, line, self._made_since(job))\n",
-        "            self._spawn(self._log.add(job, line, self._made_since(job)))\n",
+        "            await self._log.add(job, line, self._made_since(job), admission.allowance(self._clock()))\n",
+        "            self._spawn(self._log.add(job, line, self._made_since(job), admission.allowance(self._clock())))\n",
         "power",
         0.3,
     ),

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from app.domain.models import Job
+from app.domain.quotas import Quotas
 from app.domain.workflow import Workflow
 from app.infrastructure.calendar_cron import CronCalendar
 from app.infrastructure.memory_file_store import MemoryFileStore
 from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
 from app.infrastructure.schedule_book_sql import SqlScheduleBook
 from app.infrastructure.sql_database import SqlDatabase
+from app.infrastructure.usage_meter_sql import SqlUsageMeter
 from app.services.leases import LeaseKeeper
+from app.services.quotas import ClientQuotas
 from app.services.schedules import ScheduleService
 from app.services.slots import Slots
 from app.services.task_service import Ports, TaskService
@@ -44,7 +47,8 @@ class Sweeper:
             clock=self.clock,
         )
         leases = LeaseKeeper(stores.agenda, stores.log, self.clock, 10 * MINUTE, MINUTE)
-        tasks = TaskService(ports, leases=leases, slots=Slots({}, 1), max_size=1)
+        quotas = ClientQuotas(SqlUsageMeter(self.database), self.clock, Quotas())
+        tasks = TaskService(ports, leases=leases, slots=Slots({}, 1), max_size=1, quotas=quotas)
         book = SqlScheduleBook(self.database)
         self.schedules = ScheduleService(book, tasks.submit, WORKFLOWS, CronCalendar(), self.clock)
 

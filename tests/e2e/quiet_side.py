@@ -37,7 +37,7 @@ class QuietSide:
         deliveries = self._deliveries
 
         class Webhook(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - http.server's own name
+            def do_POST(self) -> None:
                 delivery = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 deliveries[delivery["job_id"]] = delivery
                 self.send_response(200)

@@ -15,7 +15,7 @@ import pytest
 
 from app.domain import lifecycle
 from app.domain.statements import base64_of
-from app.infrastructure.checkpoint_file import CheckpointFile
+from app.infrastructure.checkpoint_book_file import FileCheckpointBook
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.signer_ed25519 import Ed25519Signer
 from app.infrastructure.sql_database import SqlDatabase
@@ -49,7 +49,7 @@ async def test_a_copy_of_the_database_is_checked_with_the_public_key_and_no_sett
     migrate(url)
     database, signer = SqlDatabase(url), Ed25519Signer(tmp_path / "signing.key")
     log = SqlJobLogStore(database, keep_notices=False)
-    keeper = CheckpointKeeper(SqlTimeline(database), CheckpointFile(path), signer, lambda: AT, timedelta(minutes=1))
+    keeper = CheckpointKeeper(SqlTimeline(database), FileCheckpointBook(path), signer, lambda: AT, timedelta(minutes=1))
     jobs = [accepted()[0] for _ in range(3)]
     for job in jobs:
         await log.add(*lifecycle.accept(job, AT))

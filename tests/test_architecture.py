@@ -1,7 +1,9 @@
 """Rules about the code itself that no linter knows. Who may import whom stands in pyproject.toml, for import-linter."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ TESTS = [*(ROOT / "tests").rglob("*.py")]
 VAGUE_NAMES = {"utils", "helpers", "common", "base", "managers"}
 LONGEST_FILE = 400
 MOST_METHODS = 6
-PARTS = {"Watch", "StoredContent"}  # handed out by JobFeed and FileStore, and tried in their suites
+# Handed out by JobFeed, FileStore, CheckpointBook and StepRunner, and tried in their suites.
+PARTS = {"Watch", "StoredContent", "CheckpointPage", "Work"}
 
 
 def parsed(path: Path) -> ast.Module:
@@ -20,34 +23,57 @@ def parsed(path: Path) -> ast.Module:
 
 
 def methods(node: ast.ClassDef) -> set[str]:
-    defined = (item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef))
-    return {item.name for item in defined if not item.name.startswith("_")}
+    """With their parameters, as `turn(self)`; properties are attributes, and stand here without."""
+    defined = [item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {_signature(item) for item in defined if not item.name.startswith("_")}
 
 
-def classes(folder: Path, file: str = "*.py") -> Iterator[ast.ClassDef]:
-    for path in sorted(folder.glob(file)):
-        yield from (node for node in parsed(path).body if isinstance(node, ast.ClassDef))
+def _signature(method: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    given = [argument.arg for argument in (*method.args.args, *method.args.kwonlyargs)]
+    is_property = any(isinstance(one, ast.Name) and one.id == "property" for one in method.decorator_list)
+    return method.name if is_property else f"{method.name}({', '.join(given)})"
 
 
-def protocols(file: str = "*.py") -> dict[str, set[str]]:
+def classes(folder: Path) -> Iterator[tuple[Path, ast.ClassDef]]:
+    for path in sorted(folder.glob("*.py")):
+        yield from ((path, node) for node in parsed(path).body if isinstance(node, ast.ClassDef))
+
+
+def members(node: ast.ClassDef) -> set[str]:
+    """What instances have: a property of a Protocol may be an attribute of its adapter."""
+    starts = (item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__")
+    own = (each for start in starts for each in ast.walk(start) if isinstance(each, ast.Attribute) and _is_set(each))
+    of_class = (item.targets[0] for item in node.body if isinstance(item, ast.Assign))
+    names = {each.id for each in of_class if isinstance(each, ast.Name)}
+    return methods(node) | names | {each.attr for each in own if isinstance(each.value, ast.Name)}
+
+
+def _is_set(node: ast.Attribute) -> bool:
+    return isinstance(node.ctx, ast.Store)
+
+
+@cache
+def protocols() -> dict[str, set[str]]:
     return {
         node.name: methods(node)
-        for node in classes(ROOT / "app" / "domain", file)
+        for _, node in classes(ROOT / "app" / "domain")
         if any(isinstance(parent, ast.Name) and parent.id == "Protocol" for parent in node.bases)
     }
 
 
-def adapters() -> dict[str, list[str]]:
-    """Each public class of the infrastructure that has all methods of a Protocol, with these Protocols."""
-    promised = {name: wanted for name, wanted in protocols("protocols.py").items() if name not in PARTS}
+@cache
+def adapters() -> dict[str, tuple[str, list[str]]]:
+    """Each public class of the infrastructure that has all members of a Protocol: its module, and these Protocols."""
+    promised = {name: wanted for name, wanted in protocols().items() if name not in PARTS}
     found = {
-        node.name: [name for name, wanted in promised.items() if wanted <= methods(node)]
-        for node in classes(ROOT / "app" / "infrastructure")
+        node.name: (path.stem, [name for name, wanted in promised.items() if wanted <= members(node)])
+        for path, node in classes(ROOT / "app" / "infrastructure")
         if not node.name.startswith("_")
     }
-    return {name: kept for name, kept in found.items() if kept}
+    return {name: (module, kept) for name, (module, kept) in found.items() if kept}
 
 
+@cache
 def names_in(folder: Path) -> set[str]:
     nodes = (node for path in folder.rglob("*.py") for node in ast.walk(parsed(path)))
     return {
@@ -57,15 +83,24 @@ def names_in(folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("adapter", "kept"), adapters().items(), ids=adapters())
-def test_every_adapter_is_under_a_contract(adapter, kept):
+@pytest.mark.parametrize("adapter", adapters())
+def test_every_adapter_is_under_a_contract(adapter):
+    _, kept = adapters()[adapter]
     assert adapter in names_in(ROOT / "tests" / "contracts"), (
         f"no contract suite runs {adapter}, which looks like {kept}"
     )
 
 
 def test_every_protocol_has_an_adapter():
-    assert set(protocols("protocols.py")) - {name for kept in adapters().values() for name in kept} == PARTS
+    assert set(protocols()) - {name for _, kept in adapters().values() for name in kept} == PARTS
+
+
+def test_adapters_do_not_know_each_other():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (apart,) = [set(one["modules"]) for one in contracts if one["name"] == "Adapters do not know each other"]
+    assert {f"app.infrastructure.{module}" for module, _ in adapters().values()} <= apart
 
 
 @pytest.mark.parametrize(("name", "wanted"), protocols().items(), ids=protocols())

@@ -11,7 +11,7 @@ from app.domain.models import JobId
 from app.domain.protocols import JobLogStore
 from app.domain.statements import Authentic
 from app.infrastructure import sql_walk
-from app.infrastructure.checkpoint_file import CheckpointFile
+from app.infrastructure.checkpoint_book_file import FileCheckpointBook
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.signer_ed25519 import Ed25519Signer
 from app.infrastructure.sql_database import SqlDatabase
@@ -27,7 +27,7 @@ def signer(settings: Settings) -> Ed25519Signer:
 
 def keeper(settings: Settings, database: SqlDatabase, clock: DatabaseClock) -> CheckpointKeeper:
     """Whoever writes checkpoints."""
-    book = CheckpointFile(settings.checkpoints)
+    book = FileCheckpointBook(settings.checkpoints)
     return CheckpointKeeper(SqlTimeline(database), book, signer(settings), clock, settings.checkpoint_every)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from app.domain.tools import Renderer
+from app.infrastructure.renderer_markdown import MarkdownRenderer
 
 AT_A_TIME = 2  # each takes a processor
 
@@ -15,20 +16,11 @@ def renderers() -> Mapping[str, Renderer]:
     slots = asyncio.Semaphore(AT_A_TIME)
     docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
     return {
-        "md": _Markdown(),
+        "md": MarkdownRenderer(),
         "html": _Late("text/html; charset=utf-8", _html, slots),
         "pdf": _Late("application/pdf", _pdf, slots),
         "docx": _Late(docx, _docx, slots),
     }
-
-
-class _Markdown:
-    """What a report is kept as."""
-
-    media_type = "text/markdown; charset=utf-8"
-
-    async def render(self, title: str, markdown: str, language: str = "en") -> bytes:  # noqa: ARG002 - the port's
-        return markdown.encode()
 
 
 class _Late:

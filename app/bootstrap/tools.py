@@ -11,7 +11,7 @@ from app.bootstrap.report_tools import report_tools
 from app.core.settings import Settings
 from app.domain.tools import CodeHost
 from app.infrastructure.answer_cache_sql import SqlAnswerCache
-from app.infrastructure.github_rest import GithubRest
+from app.infrastructure.code_host_github import GithubCodeHost
 from app.infrastructure.http_client import build_client
 from app.infrastructure.outside import Outside
 from app.infrastructure.sql_database import SqlDatabase
@@ -23,7 +23,7 @@ def tools(
     """By type. What must be closed is closed by the stack."""
     client = build_client(verify=True, ca_file=None, connections=settings.worker_concurrency)
     stack.push_async_callback(client.aclose)
-    github = GithubRest(
+    github = GithubCodeHost(
         Outside(client),
         client,
         SqlAnswerCache(database),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -11,9 +9,9 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from app.domain.errors import FieldProblem, Invalid
 from app.domain.models import Job, JobId, JobStatus, first_id
 from app.domain.protocols import ANY_TIME, LOOKED_THROUGH, Between, JobCounts, JobPage, Mark, Standing
+from app.infrastructure.page_cursor import cursor_of, read_cursor
 from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_rows import SELECT_JOB, Row, Values, job_from
 from app.infrastructure.sql_tables import (
@@ -80,12 +78,12 @@ class SqlJobSearch:
         )
         page = self._page(jobs, limit)
         if page.next is None and len(last_looked) > 1:
-            return JobPage(jobs=page.jobs, next=_cursor(JobId(self._codec.id_out(last_looked[0][0]))))
+            return JobPage(jobs=page.jobs, next=cursor_of(JobId(self._codec.id_out(last_looked[0][0]))))
         return page
 
     def _page(self, rows: list[Row], limit: int) -> JobPage:
         jobs = [job_from(row, self._codec) for row in rows[:limit]]
-        return JobPage(jobs=jobs, next=_cursor(jobs[-1].job_id) if len(rows) > limit else None)
+        return JobPage(jobs=jobs, next=cursor_of(jobs[-1].job_id) if len(rows) > limit else None)
 
     def _conditions(
         self, status: JobStatus | None, workflow: str | None, handed_in: Between, cursor: str | None
@@ -101,7 +99,7 @@ class SqlJobSearch:
         if handed_in.before is not None:
             bounds["until"] = "job_id < :until", id_in(first_id(handed_in.before))
         if cursor is not None:
-            bounds["before"] = "job_id < :before", id_in(_read_cursor(cursor))
+            bounds["before"] = "job_id < :before", id_in(read_cursor(cursor))
         return [sql for sql, _ in bounds.values()], {name: value for name, (_, value) in bounds.items()}
 
     async def counts(self, overdue_before: Mapping[str, datetime]) -> JobCounts:
@@ -189,18 +187,3 @@ def _id_range(text: str) -> tuple[UUID, UUID] | None:
 
 def _as_id(digits: str) -> str:
     return str(UUID(digits.ljust(32, "0")))
-
-
-def _cursor(job_id: JobId) -> str:
-    return base64.urlsafe_b64encode(job_id.bytes).rstrip(b"=").decode()
-
-
-def _read_cursor(cursor: str) -> UUID:
-    try:
-        uuid = UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
-        if _cursor(JobId(uuid)) == cursor:
-            return uuid
-    except (ValueError, binascii.Error):
-        pass
-    problem = FieldProblem("cursor", "is not one that an earlier page gave")
-    raise Invalid("the cursor is not one of ours", [problem]) from None

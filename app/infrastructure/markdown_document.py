@@ -14,6 +14,7 @@ from mdit_py_plugins.footnote import footnote_plugin
 LINKED = frozenset({"http", "https", "mailto"})
 # What XML, and so DOCX, cannot hold; and characters that turn the reading direction, which sources may not do here.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
+_WORDS = {"de": ("Inhalt", "Quellen"), "fr": ("Sommaire", "Sources"), "es": ("Índice", "Fuentes")}
 
 
 def parser() -> MarkdownIt:
@@ -69,3 +70,8 @@ def target(node: SyntaxTreeNode) -> str | None:
 def number(node: SyntaxTreeNode) -> int:
     """The number of a footnote or of a reference to one, from 1."""
     return int(node.meta["id"]) + 1
+
+
+def wording(language: str) -> tuple[str, str]:
+    """The headings of the table of contents and of the sources."""
+    return _WORDS.get(language.partition("-")[0].lower(), ("Contents", "Sources"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.domain.errors import StaleAttempt
 from app.domain.models import JobId, JobStatus
 from app.domain.protocols import StepOutput
-from app.infrastructure.memory_job_log import MemoryJobs
+from app.infrastructure.memory_jobs import MemoryJobs
 
 
 class MemoryStepStore:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from app.domain.record_ports import Written
-from app.infrastructure.memory_job_log import MemoryJobs
+from app.infrastructure.memory_jobs import MemoryJobs
 
 
 class MemoryTimeline:

@@ -17,8 +17,7 @@ from docx.oxml.ns import qn
 from docx.shared import Cm, Pt, RGBColor
 from markdown_it.tree import SyntaxTreeNode
 
-from app.infrastructure.markdown_document import headings, number, plain, printable, target, tree
-from app.infrastructure.renderer_html import wording
+from app.infrastructure.markdown_document import headings, number, plain, printable, target, tree, wording
 
 _BLUE = RGBColor(0x0B, 0x53, 0x94)
 _NO_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # the same bytes for the same report

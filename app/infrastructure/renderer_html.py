@@ -10,7 +10,7 @@ from typing import Any
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from app.infrastructure.markdown_document import headings, parser, printable, tree
+from app.infrastructure.markdown_document import headings, parser, printable, tree, wording
 
 _NOT_IN_IDS = re.compile(r"[^\w]+")
 _STYLE = """
@@ -29,12 +29,6 @@ code,pre{font-family:ui-monospace,monospace;font-size:.9em}pre{overflow:auto}
 nav,th,td,hr,blockquote{border-color:#45433d}}
 @media print{body{max-width:none;padding:0;background:#fff;color:#000}}
 """.strip()
-_WORDS = {"de": ("Inhalt", "Quellen"), "fr": ("Sommaire", "Sources"), "es": ("Índice", "Fuentes")}
-
-
-def wording(language: str) -> tuple[str, str]:
-    """The headings of the table of contents and of the sources."""
-    return _WORDS.get(language.partition("-")[0].lower(), ("Contents", "Sources"))
 
 
 class HtmlRenderer:

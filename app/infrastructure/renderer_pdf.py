@@ -11,8 +11,7 @@ from collections.abc import Iterable
 
 from markdown_it.tree import SyntaxTreeNode
 
-from app.infrastructure.markdown_document import number, plain, printable, target, tree
-from app.infrastructure.renderer_html import wording
+from app.infrastructure.markdown_document import number, plain, printable, target, tree, wording
 
 _PAGE = """
 #set document(title: {title}, date: none)

@@ -20,14 +20,17 @@ from app.domain.quotas import Quotas
 from app.domain.signing import Capabilities, Scope
 from app.domain.workflow import FileRules, Workflow
 from app.infrastructure.calendar_cron import CronCalendar
-from app.infrastructure.checkpoint_file import CheckpointFile
+from app.infrastructure.checkpoint_book_file import FileCheckpointBook
 from app.infrastructure.file_store_local import LocalFileStore
-from app.infrastructure.memory_job_log import MemoryJobAgenda, MemoryJobLogStore, MemoryJobs, MemoryJobSearch
+from app.infrastructure.memory_job_agenda import MemoryJobAgenda
+from app.infrastructure.memory_job_log import MemoryJobLogStore
+from app.infrastructure.memory_job_search import MemoryJobSearch
+from app.infrastructure.memory_job_statistics import MemoryJobStatistics
+from app.infrastructure.memory_jobs import MemoryJobs
 from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
 from app.infrastructure.memory_schedule_book import MemoryScheduleBook
-from app.infrastructure.memory_statistics import MemoryJobStatistics
 from app.infrastructure.memory_timeline import MemoryTimeline
-from app.infrastructure.memory_usage import MemoryUsageMeter
+from app.infrastructure.memory_usage_meter import MemoryUsageMeter
 from app.infrastructure.signer_ed25519 import Ed25519Signer
 from app.services import Services, UploadLimits
 from app.services.checkpoints import CheckpointKeeper
@@ -150,7 +153,7 @@ class World:
                 signer=(signer := Ed25519Signer(self.root / "signing.key")),
                 checkpoints=CheckpointKeeper(
                     MemoryTimeline(self.memory),
-                    CheckpointFile(self.root / "checkpoints"),
+                    FileCheckpointBook(self.root / "checkpoints"),
                     signer,
                     clock,
                     timedelta(minutes=1),

@@ -27,16 +27,14 @@ from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.job_search_sql import SqlJobSearch
 from app.infrastructure.job_statistics_sql import SqlJobStatistics
-from app.infrastructure.memory_job_log import (
-    MemoryJobAgenda,
-    MemoryJobLogStore,
-    MemoryJobs,
-    MemoryJobSearch,
-    MemoryNoticeBox,
-)
-from app.infrastructure.memory_statistics import MemoryJobStatistics
+from app.infrastructure.memory_job_agenda import MemoryJobAgenda
+from app.infrastructure.memory_job_log import MemoryJobLogStore
+from app.infrastructure.memory_job_search import MemoryJobSearch
+from app.infrastructure.memory_job_statistics import MemoryJobStatistics
+from app.infrastructure.memory_jobs import MemoryJobs
+from app.infrastructure.memory_notice_box import MemoryNoticeBox
 from app.infrastructure.memory_step_store import MemoryStepStore
-from app.infrastructure.memory_usage import MemoryUsageMeter
+from app.infrastructure.memory_usage_meter import MemoryUsageMeter
 from app.infrastructure.notice_box_sql import SqlNoticeBox
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_schema import migrate

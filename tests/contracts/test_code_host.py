@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.errors import ToolRefused, ToolTrouble
 from app.domain.tools import ContributionKind
-from app.infrastructure.github_rest import GithubRest, shelves
+from app.infrastructure.code_host_github import GithubCodeHost, shelves
 from app.infrastructure.memory_answer_cache import MemoryAnswerCache
 from tests.contracts.outside_fixtures import client, far, outside  # noqa: F401 - fixtures
 from tests.far_side import answer, hang, reply, reset_after_body
@@ -56,7 +56,7 @@ def cache():
 
 @pytest.fixture
 def host(far, outside, client, clock, cache, github):  # noqa: F811 - the fixtures
-    return GithubRest(outside, client, cache, clock, url=far.url, token=TOKEN)
+    return GithubCodeHost(outside, client, cache, clock, url=far.url, token=TOKEN)
 
 
 async def test_what_a_user_did_in_a_period_comes_from_all_pages_the_oldest_first(host, github) -> None:
@@ -90,7 +90,7 @@ async def test_four_periods_of_one_user_cost_at_least_70_percent_fewer_calls_tha
         for since, until in PERIODS:
             if not shared:
                 cache = MemoryAnswerCache()
-            host = GithubRest(outside, client, cache, clock, url=far.url, token=TOKEN)
+            host = GithubCodeHost(outside, client, cache, clock, url=far.url, token=TOKEN)
             for kind in ContributionKind:
                 await host.contributions("ada", kind, since, until)
         return github.calls

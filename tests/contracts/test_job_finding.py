@@ -9,7 +9,7 @@ import pytest
 from app.domain.lifecycle import Completed, Failed
 from app.domain.models import Job, JobError, JobResult, JobStatus
 from app.domain.protocols import LOOKED_THROUGH, Between
-from app.infrastructure import job_search_sql, memory_job_log
+from app.infrastructure import job_search_sql, memory_job_search
 from tests.contracts.sql_fixtures import Stores
 from tests.jobs import AT, FAILED, STARTED, receipt
 
@@ -77,7 +77,7 @@ async def test_wishes_add_up_and_pages_go_on(stores: Stores) -> None:
 
 async def test_a_rare_text_is_looked_for_piece_by_piece(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     assert LOOKED_THROUGH >= 1000
-    for module in (job_search_sql, memory_job_log):
+    for module in (job_search_sql, memory_job_search):
         monkeypatch.setattr(module, "LOOKED_THROUGH", 3)
     rare = await stores.added(file=receipt(filename="rare.txt"), created_at=AT)
     for number in range(1, 7):

@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.errors import Misconfigured, StoreUnavailable
 from app.domain.statements import key_id
-from app.infrastructure.checkpoint_file import CheckpointFile
+from app.infrastructure.checkpoint_book_file import FileCheckpointBook
 from app.infrastructure.ed25519_keys import authentic
 from app.infrastructure.signer_ed25519 import Ed25519Signer
 from tests.contracts.sql_fixtures import refusal
@@ -22,7 +22,7 @@ def never(_: bytes) -> bool:
     return False
 
 
-async def written(book: CheckpointFile, *lines: bytes) -> None:
+async def written(book: FileCheckpointBook, *lines: bytes) -> None:
     async with book.turn() as page:
         assert page
         for line in lines:
@@ -30,7 +30,7 @@ async def written(book: CheckpointFile, *lines: bytes) -> None:
 
 
 async def test_lines_come_back_from_the_newest_that_is_far_enough(tmp_path: Path) -> None:
-    book = CheckpointFile(tmp_path / "checkpoints")
+    book = FileCheckpointBook(tmp_path / "checkpoints")
     await written(book, b"one", LONG, b"three", LONG + b"4")
     async with book.turn() as page:
         assert page
@@ -41,7 +41,7 @@ async def test_lines_come_back_from_the_newest_that_is_far_enough(tmp_path: Path
 
 
 async def test_a_file_that_is_not_there_is_made_and_empty(tmp_path: Path) -> None:
-    async with CheckpointFile(tmp_path / "checkpoints").turn() as page:
+    async with FileCheckpointBook(tmp_path / "checkpoints").turn() as page:
         assert page
         assert await page.tail(never) == []
 
@@ -49,12 +49,12 @@ async def test_a_file_that_is_not_there_is_made_and_empty(tmp_path: Path) -> Non
 async def test_a_line_that_a_crash_cut_off_is_told_and_the_next_one_stands_by_itself(tmp_path: Path) -> None:
     path = tmp_path / "checkpoints"
     path.write_bytes(b"whole\nhal")
-    await written(CheckpointFile(path), b"next")
+    await written(FileCheckpointBook(path), b"next")
     assert path.read_bytes() == b"whole\nhal\nnext\n"
 
 
 async def test_while_one_has_it_nobody_else_gets_it(tmp_path: Path) -> None:
-    book, other = CheckpointFile(tmp_path / "checkpoints"), CheckpointFile(tmp_path / "checkpoints")
+    book, other = FileCheckpointBook(tmp_path / "checkpoints"), FileCheckpointBook(tmp_path / "checkpoints")
     async with book.turn() as page, other.turn() as second:
         assert page
         assert second is None
@@ -63,7 +63,7 @@ async def test_while_one_has_it_nobody_else_gets_it(tmp_path: Path) -> None:
 
 
 async def test_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
-    error = await refusal(written(CheckpointFile(tmp_path / "nowhere" / "checkpoints"), b"x"))
+    error = await refusal(written(FileCheckpointBook(tmp_path / "nowhere" / "checkpoints"), b"x"))
     assert isinstance(error, StoreUnavailable)
 
 

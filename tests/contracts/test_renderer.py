@@ -10,6 +10,7 @@ from pypdf import PdfReader
 
 from app.infrastructure.renderer_docx import DocxRenderer
 from app.infrastructure.renderer_html import HtmlRenderer
+from app.infrastructure.renderer_markdown import MarkdownRenderer
 from app.infrastructure.renderer_pdf import PdfRenderer
 
 HOSTILE = '<script>alert(1)</script> #panic() #read("/etc/passwd") $x$ @cite \\ "quoted" \u202e \x07 end.'
@@ -144,3 +145,7 @@ async def test_a_page_of_html_fetches_and_runs_nothing():
     assert not [node for tag in ("script", "img", "link", "iframe") for node in page.iter(tag)]
     assert page.get("lang") == "de"
     assert "default-src 'none'" in page.find(".//meta[@http-equiv]").get("content")
+
+
+async def test_markdown_is_had_as_it_is_kept():
+    assert (await MarkdownRenderer().render("Tides", MARKDOWN)).decode() == MARKDOWN

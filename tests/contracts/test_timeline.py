@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.domain.record_ports import Timeline, Written
-from app.infrastructure.memory_job_log import MemoryJobLogStore, MemoryJobs
+from app.infrastructure.memory_job_log import MemoryJobLogStore
+from app.infrastructure.memory_jobs import MemoryJobs
 from app.infrastructure.memory_timeline import MemoryTimeline
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.timeline_sql import SqlTimeline

@@ -15,15 +15,13 @@ from app.domain.models import FilePart, Job, JobId, JobResult, Json, ParamPart, 
 from app.domain.quotas import Quotas
 from app.domain.workflow import FileRules, Workflow
 from app.infrastructure.memory_file_store import MemoryFileStore
-from app.infrastructure.memory_job_log import (
-    MemoryJobAgenda,
-    MemoryJobLogStore,
-    MemoryJobs,
-    MemoryJobSearch,
-    MemoryNoticeBox,
-)
+from app.infrastructure.memory_job_agenda import MemoryJobAgenda
+from app.infrastructure.memory_job_log import MemoryJobLogStore
+from app.infrastructure.memory_job_search import MemoryJobSearch
+from app.infrastructure.memory_jobs import MemoryJobs
+from app.infrastructure.memory_notice_box import MemoryNoticeBox
 from app.infrastructure.memory_queue import MemoryJobFeed, MemoryJobQueue
-from app.infrastructure.memory_usage import MemoryUsageMeter
+from app.infrastructure.memory_usage_meter import MemoryUsageMeter
 from app.services.callbacks import Callback
 from app.services.leases import LeaseKeeper
 from app.services.quotas import ClientQuotas

@@ -16,7 +16,7 @@ from app.domain.checkpoints import Witness
 from app.domain.lifecycle import Cancelled, Noted, NoteKind
 from app.domain.models import JobId
 from app.domain.verification import Finding
-from app.infrastructure.checkpoint_file import CheckpointFile
+from app.infrastructure.checkpoint_book_file import FileCheckpointBook
 from app.infrastructure.ed25519_keys import authentic
 from app.infrastructure.memory_timeline import MemoryTimeline
 from app.infrastructure.signer_ed25519 import Ed25519Signer
@@ -32,7 +32,7 @@ class Desk(Bench):
     def __init__(self, folder: Path, page: int = 10_000) -> None:
         super().__init__()
         self.path, self.signer = folder / "checkpoints.jsonl", Ed25519Signer(folder / "signing.key")
-        timeline, book = MemoryTimeline(self.jobs), CheckpointFile(self.path)
+        timeline, book = MemoryTimeline(self.jobs), FileCheckpointBook(self.path)
         self.keeper = CheckpointKeeper(timeline, book, self.signer, self.clock, MINUTE, page)
 
     def lines(self) -> list[bytes]:
@@ -91,7 +91,7 @@ async def test_it_is_written_when_it_is_time_or_early_when_that_is_wanted(desk: 
 
 
 async def test_while_another_process_writes_nothing_is_done(desk: Desk) -> None:
-    async with CheckpointFile(desk.path).turn():
+    async with FileCheckpointBook(desk.path).turn():
         assert await desk.keeper.write() == 0
 
 

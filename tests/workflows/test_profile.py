@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from app.domain.errors import Invalid, ToolRefused
-from app.infrastructure.github_rest import GithubRest
+from app.infrastructure.code_host_github import GithubCodeHost
 from app.infrastructure.memory_answer_cache import MemoryAnswerCache
 from app.workflows.profile import WORKFLOW, days_of
 from tests.contracts.outside_fixtures import client, far, outside  # noqa: F401 - fixtures
@@ -40,7 +40,7 @@ def github(far):  # noqa: F811 - the fixture
 
 @pytest.fixture
 def host(far, outside, client, github):  # noqa: F811 - the fixtures
-    return GithubRest(outside, client, MemoryAnswerCache(), now, url=far.url, token=TOKEN)
+    return GithubCodeHost(outside, client, MemoryAnswerCache(), now, url=far.url, token=TOKEN)
 
 
 async def test_a_report_counts_by_week_and_by_repository(host) -> None:

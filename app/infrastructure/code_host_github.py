@@ -68,7 +68,7 @@ def shelves(since: date, until: date, today: date) -> Iterator[Shelf]:
         yield Shelf(this_month, _next_month(this_month) - DAY, past=False)
 
 
-class GithubRest:
+class GithubCodeHost:
     """`url` is the API's address. A past shelf is taken to hold for `past_holds`, the month going on for `month_holds`."""
 
     def __init__(

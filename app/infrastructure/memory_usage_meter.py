@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from app.domain.quotas import Quota, Quotas, Unit, Usage
-from app.infrastructure.memory_job_log import MemoryJobs, used
+from app.infrastructure.memory_jobs import MemoryJobs, used
 
 
 class MemoryUsageMeter:

@@ -15,7 +15,7 @@ from app.domain.record_ports import CheckpointPage
 BLOCK = 1 << 16
 
 
-class CheckpointFile:
+class FileCheckpointBook:
     """A file on a local disk, or on one that is shared and knows locks."""
 
     def __init__(self, path: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from app.domain.models import Job, JobStatus, first_id
 from app.domain.protocols import HourOfJobs
-from app.infrastructure.memory_job_log import MemoryJobs
+from app.infrastructure.memory_jobs import MemoryJobs
 
 HOUR = timedelta(hours=1)
 

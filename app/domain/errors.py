@@ -176,11 +176,12 @@ class SubjectFull(Race):
 
 
 class DuplicateJob(Race):
-    """A unique key is held by another job, named by `job_id`."""
+    """A unique key is held by another job, named by `job_id`. Where it is an idempotency key, `fingerprint` is of what
+    was handed in under it."""
 
-    def __init__(self, message: str, job_id: UUID) -> None:
+    def __init__(self, message: str, job_id: UUID, fingerprint: str | None = None) -> None:
         super().__init__(message)
-        self.job_id = job_id
+        self.job_id, self.fingerprint = job_id, fingerprint
 
 
 class DeliveryTrouble(CallslipError):

@@ -29,8 +29,10 @@ class JobLogStore(Protocol):
 
         When this returns, both survive a power cut. Raises DuplicateJob, naming the holder, when the client's
         idempotency key is taken, when an unfinished job has the same dedup key or, with `made_since`, one of that key
-        has succeeded since then, or when an unfinished job is a retry of the same job. OverQuota when the client's jobs
-        and this one go beyond the allowance, however many processes add at once. Nothing is stored then.
+        has succeeded since then, or when an unfinished job is a retry of the same job. Nothing of the new job is stored then;
+        but an idempotency key whose submission is answered by the job of a dedup key is kept for that job, in the same
+        transaction, until the job is erased: the key's holder is told in its stead from then on. OverQuota when the client's jobs
+        and this one go beyond the allowance, however many processes add at once; nothing is stored then.
         """
         ...
 

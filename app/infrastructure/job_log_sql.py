@@ -11,7 +11,7 @@ from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId
 from app.domain.quotas import Allowance, Usage
 from app.domain.verification import StoredHistory
-from app.infrastructure import sql_subjects, sql_usage
+from app.infrastructure import sql_keys, sql_subjects, sql_usage
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_rows import (
     CHANGING_COLUMNS,
@@ -48,7 +48,10 @@ def _update(columns: Sequence[str]) -> str:
     return f"UPDATE job_log SET {changes} WHERE job_id = :job_id AND version = :version - 1"  # noqa: S608 - as above
 
 
-INSERT_JOB = _insert("job_log", JOB_COLUMNS) + " ON CONFLICT DO NOTHING"
+INSERT_JOB = (
+    f"INSERT INTO job_log ({', '.join(JOB_COLUMNS)}) SELECT {', '.join(f':{name}' for name in JOB_COLUMNS)}"
+    f" WHERE NOT {sql_keys.JOINED} ON CONFLICT DO NOTHING"
+)
 INSERT_LINE = _insert("audit_event", LINE_COLUMNS)
 INSERT_DETAIL = _insert("audit_detail", ("job_id", "version", "body"))
 INSERT_NOTICE = _insert("notice", ("job_id", "version", "due_at", "tries"))
@@ -60,15 +63,12 @@ MADE_SINCE = (
 )
 
 # Which job holds what a new one wants, in the order in which it is told.
+_HOLDER = "SELECT job_id, NULL FROM job_log WHERE "
 HOLDERS = (
-    ("this id is taken", "job_id", "job_id = :job_id"),
-    (
-        "the idempotency key is taken",
-        "idempotency_key",
-        "client = :client AND idempotency_key = :idempotency_key",
-    ),
-    ("an unfinished job does the same", "dedup_key", f"dedup_key = :dedup_key AND {UNFINISHED}"),
-    ("an unfinished job is a retry of the same", "retry_of", f"retry_of = :retry_of AND {UNFINISHED}"),
+    ("this id is taken", "job_id", f"{_HOLDER} job_id = :job_id"),
+    ("the idempotency key is taken", "idempotency_key", sql_keys.HOLDER),
+    ("an unfinished job does the same", "dedup_key", f"{_HOLDER} dedup_key = :dedup_key AND {UNFINISHED}"),
+    ("an unfinished job is a retry of the same", "retry_of", f"{_HOLDER} retry_of = :retry_of AND {UNFINISHED}"),
 )
 
 
@@ -98,7 +98,10 @@ class Add(_Line):
 
     @property
     def turn(self) -> int | None:
-        return sql_usage.turn(self.job["client"]) if self.within else None
+        if self.within:
+            return sql_usage.turn(self.job["client"])
+        key = self.job["idempotency_key"]
+        return None if key is None else sql_keys.turn(self.job["client"], key)
 
     @staticmethod
     def apply(batch: Batch, run: Sequence[Add]) -> list[Outcome]:
@@ -123,19 +126,27 @@ class Add(_Line):
             holder = self.holder(batch)
             if holder:
                 return holder
-            # The holder ended between the two statements: the key is free again.
+            # The holder ended between the two statements, or was erased: the key is free again.
             inserted = bool(batch.many(INSERT_JOB, [self.job])[0])
         return StoreUnavailable("the job's key changes hands too often")
 
     def holder(self, batch: Batch) -> DuplicateJob | None:
-        for words, column, condition in HOLDERS:
+        for words, column, query in HOLDERS:
             if self.job[column] is None:
                 continue
-            names = {name: self.job[name] for name in ("job_id", "client", column) if f":{name}" in condition}
-            rows = batch.rows(f"SELECT job_id FROM job_log WHERE {condition}", names)  # noqa: S608 - from HOLDERS
-            if rows:
-                return DuplicateJob(words, batch.engine.codec.id_out(rows[0][0]))
+            names = {name: self.job[name] for name in ("job_id", "client", column) if f":{name}" in query}
+            for held, fingerprint in batch.rows(query, names):
+                if column == "dedup_key" and not self.joins(batch, held):
+                    return None
+                return DuplicateJob(words, batch.engine.codec.id_out(held), fingerprint)
         return None
+
+    def joins(self, batch: Batch, held: object) -> bool:
+        """Keeps this submission's key for the job that answers it; False where that has just been erased."""
+        if self.job["idempotency_key"] is None:
+            return True
+        names = {name: self.job[name] for name in ("client", "idempotency_key", "fingerprint")}
+        return bool(batch.many(sql_keys.join(batch.engine), [names | {"job_id": held}])[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +164,10 @@ class AddUnlessMade(Add):
             inserted = bool(batch.many(INSERT_JOB, [self.job])[0])
             made = batch.rows(MADE_SINCE, self.job) if inserted else []
             batch.do("ROLLBACK TO SAVEPOINT made" if made else "RELEASE SAVEPOINT made")
-            if made:
+            if made and self.joins(batch, made[0][0]):
                 return DuplicateJob("the outcome has been made", batch.engine.codec.id_out(made[0][0]))
+            if made:
+                continue
             if inserted:
                 self.append(batch)
                 return None
@@ -212,7 +225,7 @@ class Erase(Record):
         batch.flush()  # else details of this very batch would be written after the deletion
         counts = batch.many(ERASE_JOB, [record.job for record in run])
         gone = [{"job_id": one.job["job_id"]} for one, count in zip(run, counts, strict=True) if count]
-        for table in ("audit_detail", "step_output"):
+        for table in ("audit_detail", "step_output", "joined_key"):
             batch.many(f"DELETE FROM {table} WHERE job_id = :job_id", gone)  # noqa: S608 - from this line
         batch.scrub = True
         return [record.outcome(batch, updated=bool(count)) for record, count in zip(run, counts, strict=True)]

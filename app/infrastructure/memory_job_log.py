@@ -14,6 +14,8 @@ from app.domain.quotas import Allowance
 from app.domain.verification import StoredHistory
 from app.infrastructure.memory_jobs import MemoryJobs, room, used
 
+KEY_TAKEN, SAME = 1, 2  # of the order in which it is told what is taken
+
 
 class MemoryJobLogStore:
     def __init__(self, memory: MemoryJobs, *, keep_notices: bool) -> None:
@@ -24,16 +26,27 @@ class MemoryJobLogStore:
         self, job: Job, line: AuditEvent, made_since: datetime | None = None, within: Allowance | None = None
     ) -> None:
         with self._memory.lock:
-            held = self._memory.jobs.values()
-            clashes = [(*clash, one.job_id) for one in held if (clash := _clash(one, job, made_since))]
-            if clashes:
-                _, words, holder = min(clashes)
-                raise DuplicateJob(words, holder)
+            if taken := self._taken(job, made_since):
+                raise taken
             size = job.file.size if job.file else 0
             if within and within.quotas.exceeded(used(self._memory, job.client, within.quotas, within.at), size):
                 raise OverQuota("the client's quota is used up")
             self._memory.jobs[job.job_id] = _in_thousandths(job)
             self._memory.lines[job.job_id] = [line]
+
+    def _taken(self, job: Job, made_since: datetime | None) -> DuplicateJob | None:
+        held, key = self._memory.jobs.values(), (job.client, job.idempotency_key or "")
+        clashes = [(*clash, one.job_id) for one in held if (clash := _clash(one, job, made_since))]
+        if joined := self._memory.joined.get(key):
+            clashes.append((KEY_TAKEN, "the idempotency key is taken", joined[0]))
+        if not clashes:
+            return None
+        order, words, holder = min(clashes)
+        if order == KEY_TAKEN:
+            return DuplicateJob(words, holder, joined[1] if joined else self._memory.jobs[holder].fingerprint)
+        if order == SAME and job.idempotency_key:
+            self._memory.joined[key] = holder, job.fingerprint
+        return DuplicateJob(words, holder)
 
     async def record(self, job: Job, line: AuditEvent, places: int | None = None) -> None:
         with self._memory.lock:
@@ -54,6 +67,8 @@ class MemoryJobLogStore:
         with self._memory.lock:
             self._replace(_erased(job), line)
             self._memory.outputs.pop(job.job_id, None)
+            for key in [key for key, (holder, _) in self._memory.joined.items() if holder == job.job_id]:
+                del self._memory.joined[key]
             lines = self._memory.lines[job.job_id]
             self._memory.lines[job.job_id] = [replace(one, detail=None) for one in lines]
 
@@ -95,7 +110,7 @@ def _clash(held: Job, job: Job, made_since: datetime | None) -> tuple[int, str] 
     if held.job_id == job.job_id:
         return 0, "this id is taken"
     if job.idempotency_key and (held.client, held.idempotency_key) == (job.client, job.idempotency_key):
-        return 1, "the idempotency key is taken"
+        return KEY_TAKEN, "the idempotency key is taken"
     same = job.dedup_key is not None and held.dedup_key == job.dedup_key
     if (
         same
@@ -104,11 +119,11 @@ def _clash(held: Job, job: Job, made_since: datetime | None) -> tuple[int, str] 
         and held.completed_at
         and held.completed_at > made_since
     ):
-        return 2, "the outcome has been made"
+        return SAME, "the outcome has been made"
     if held.status.ended:
         return None
     if same:
-        return 2, "an unfinished job does the same"
+        return SAME, "an unfinished job does the same"
     if job.retry_of and held.retry_of == job.retry_of:
         return 3, "an unfinished job is a retry of the same"
     return None

@@ -26,6 +26,7 @@ class MemoryJobs:
     lines: dict[JobId, list[AuditEvent]] = field(default_factory=dict)
     notices: dict[tuple[JobId, int], Notice] = field(default_factory=dict)
     outputs: dict[JobId, dict[int, StepOutput]] = field(default_factory=dict)
+    joined: dict[tuple[str, str], tuple[JobId, str | None]] = field(default_factory=dict)  # by client and key
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 

@@ -28,5 +28,5 @@ class MemoryUsageMeter:
 
     async def knows(self, client: str, idempotency_key: str) -> bool:
         with self._memory.lock:
-            jobs = list(self._memory.jobs.values())
-        return any((job.client, job.idempotency_key) == (client, idempotency_key) for job in jobs)
+            jobs, joined = list(self._memory.jobs.values()), (client, idempotency_key) in self._memory.joined
+        return joined or any((job.client, job.idempotency_key) == (client, idempotency_key) for job in jobs)

@@ -236,6 +236,18 @@ class StepOutput(Table, table=True):
     output: Any = Field(sa_column=sa.Column(CanonicalJson, nullable=False))
 
 
+class JoinedKey(Table, table=True):
+    """The idempotency key of a submission that joined a job which somebody else had begun."""
+
+    __tablename__: ClassVar[str] = "joined_key"
+    __table_args__: ClassVar[tuple[Any, ...]] = (_index("ix_joined_key_job", "job_id"),)
+
+    client: str = Field(sa_type=sa.Text, primary_key=True)
+    idempotency_key: str = Field(sa_type=sa.Text, primary_key=True)
+    fingerprint: str | None = Field(sa_type=sa.Text)
+    job_id: UUID = Field(sa_type=Id)
+
+
 class Schedule(Table, table=True):
     """Work that the calendar hands in."""
 

@@ -23,6 +23,7 @@ from app.infrastructure.sql_rows import Row, Values
 logger = logging.getLogger(__name__)
 
 LARGEST_BATCH = 256
+IN_TURN = "SELECT pg_advisory_xact_lock(turn) FROM (SELECT unnest(%s::bigint[]) AS turn ORDER BY 1) AS turns"
 PAUSES = (0.0, 0.1, 0.5)  # seconds before each try to reach a database that went away
 
 Outcome: TypeAlias = object  # what the change gives back, or the exception that its caller gets
@@ -53,9 +54,9 @@ class Batch:
 
         All at once, in order, and before any row is touched: whoever waits here holds nothing. SQLite has one writer.
         """
-        if self.engine.name == "postgresql":
-            for turn in sorted(set(turns)):
-                self._cursor.execute("SELECT pg_advisory_xact_lock(%s)", (turn,))
+        wanted = sorted(set(turns))
+        if wanted and self.engine.name == "postgresql":
+            self._cursor.execute(IN_TURN, (wanted,))
 
     def rows(self, sql: str, values: Values) -> list[Row]:
         """The rows of a query inside the transaction."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from app.domain.quotas import Quota, Quotas, Unit, Usage
-from app.infrastructure import sql_usage
+from app.infrastructure import sql_keys, sql_usage
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_tables import BY_CLIENT
-
-KNOWN = "SELECT 1 FROM job_log WHERE client = :client AND idempotency_key = :idempotency_key"
 
 
 class SqlUsageMeter:
@@ -32,4 +30,4 @@ class SqlUsageMeter:
         return codec.moment(rows[0][0])
 
     async def knows(self, client: str, idempotency_key: str) -> bool:
-        return bool(await self._database.rows(KNOWN, {"client": client, "idempotency_key": idempotency_key}))
+        return bool(await self._database.rows(sql_keys.HOLDER, {"client": client, "idempotency_key": idempotency_key}))

@@ -52,8 +52,8 @@ INQUIRIES = 4  # questions to far sides, and requests to stop, that one process 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """The job that answers a submission; `replayed` when this very submission had made it before, `joined` when it was
-    begun for somebody who wants the same. `margins`: what is left of the client's quotas."""
+    """The job that answers a submission; `replayed` when this very submission was answered with it before, `joined` when
+    it was begun for somebody who wants the same. `margins`: what is left of the client's quotas."""
 
     job: Job
     replayed: bool = False
@@ -157,7 +157,7 @@ class TaskService:
             await self._log.add(job, line, self._made_since(job), admission.allowance(self._clock()))
         except DuplicateJob as taken:
             await self._ports.files.remove(draft.job_id)
-            return await self._instead(draft, JobId(taken.job_id))
+            return await self._instead(draft, taken)
         except OverQuota:  # others of this client were faster
             await self._ports.files.remove(draft.job_id)
             raise await self._quotas.refusal(draft.client, draft.file.size if draft.file else 0) from None
@@ -173,15 +173,15 @@ class TaskService:
         fresh_for = workflow.fresh_for if workflow and job.dedup_key is not None else None
         return None if fresh_for is None else job.created_at - fresh_for
 
-    async def _instead(self, draft: Job, holder: JobId) -> Submitted:
-        job = await self._log.get(holder)
-        key = draft.idempotency_key
-        same_key = key is not None and (job.client, job.idempotency_key) == (draft.client, key)
-        if same_key and job.fingerprint != draft.fingerprint:
+    async def _instead(self, draft: Job, taken: DuplicateJob) -> Submitted:
+        job = await self._log.get(JobId(taken.job_id))
+        if taken.fingerprint is not None and taken.fingerprint != draft.fingerprint:
             message = "this key was used for a job with other content"
             raise IdempotencyKeyReused(message, [FieldProblem("Idempotency-Key", message)])
-        replayed = same_key or (draft.retry_of is not None and job.retry_of == draft.retry_of)
-        return Submitted(job=job, replayed=replayed, joined=not replayed)
+        retried = draft.retry_of is not None and job.retry_of == draft.retry_of
+        made_so = (job.client, job.idempotency_key) == (draft.client, draft.idempotency_key)
+        replayed = retried or taken.fingerprint is not None
+        return Submitted(job=job, replayed=replayed, joined=not (retried or (replayed and made_so)))
 
     async def run(self, job_id: JobId) -> str:
         """Runs a job that a doorbell or the sweep named, if it is still to be run; says in a word how that went.

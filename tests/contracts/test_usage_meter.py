@@ -51,6 +51,9 @@ async def test_knows_the_keys_of_a_client(stores: Stores) -> None:
     assert await stores.usage.knows("ada", "k")
     assert not await stores.usage.knows("bob", "k")
     assert not await stores.usage.knows("ada", "other")
+    await stores.added(dedup_key="d")
+    await refusal(stores.log.add(*accepted(dedup_key="d", client="bob", idempotency_key="k")))
+    assert await stores.usage.knows("bob", "k")
 
 
 async def test_of_many_added_at_once_only_as_many_as_fit_are_stored(stores: Stores) -> None:

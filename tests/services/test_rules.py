@@ -82,6 +82,18 @@ async def test_somebody_elses_key_of_the_same_letters_makes_no_replay(bench: Ben
     assert (joined.joined, joined.replayed) == (True, False)
 
 
+async def test_a_key_answers_with_the_job_that_its_submission_joined_for_as_long_as_that_is_kept(bench: Bench) -> None:
+    first, joined = await ask(bench), await ask(bench, client="bob", key="k")
+    assert (joined.joined, joined.replayed) == (True, False)
+    await bench.tasks.callback(first.job.job_id, SUCCESS)
+    again = await ask(bench, client="bob", key="k")
+    assert (again.job.job_id, again.joined, again.replayed) == (first.job.job_id, True, True)
+    with pytest.raises(IdempotencyKeyReused):
+        await ask(bench, "stars", client="bob", key="k")
+    await bench.tasks.erase(first.job.job_id)
+    assert (await ask(bench, client="bob", key="k")).job.job_id != first.job.job_id
+
+
 async def test_a_retry_joins_the_job_that_makes_the_same_by_now(bench: Bench) -> None:
     cancelled = (await ask(bench)).job
     await bench.tasks.cancel(cancelled.job_id)

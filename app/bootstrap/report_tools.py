@@ -50,11 +50,16 @@ def report_templates(settings: Settings) -> FolderTemplates:
     return FolderTemplates(SHIPPED, settings.data_dir / "templates")
 
 
+def manners(settings: Settings) -> Manners:
+    """How every far side of a step is treated."""
+    return Manners(patience=settings.tool_timeout, pause=settings.tool_pause)
+
+
 def _outside(settings: Settings, stack: AsyncExitStack, *, guarded: bool) -> Outside:
     """`guarded`: for addresses that the operator did not choose; only public ones are connected to."""
     client = build_client(verify=True, ca_file=None, connections=CONNECTIONS, allow_private=not guarded)
     stack.push_async_callback(client.aclose)
-    return Outside(client, Manners(patience=settings.tool_timeout))
+    return Outside(client, manners(settings))
 
 
 def _searches(settings: Settings, outside: Outside, agent: str) -> Iterator[Search]:

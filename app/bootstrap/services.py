@@ -45,6 +45,7 @@ from app.infrastructure.schedule_book_sql import SqlScheduleBook
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_revision import revision_is_current
 from app.infrastructure.step_store_sql import SqlStepStore
+from app.infrastructure.step_tools import with_door
 from app.infrastructure.usage_meter_sql import SqlUsageMeter
 from app.infrastructure.webhook_target import WebhookTarget
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
@@ -149,8 +150,10 @@ class _Builder:
         feed = RedisJobFeed(redis_url(settings), settings.queue_name, self.search.versions, settings.feed_every)
         await self.stack.enter_async_context(feed)
         delivered = configured_workflows(settings)
-        local = local_workflows(settings.workflows_dir, self.periods, taken=delivered)
-        workflows = {name: workflow for name, (workflow, _) in delivered.items()} | dict(local)
+        given = tools(settings, self.stack, self.database, self.clock)
+        found = local_workflows(settings.workflows_dir, self.periods, taken=delivered)
+        local = {name: with_door(workflow, given) for name, workflow in found.items()}
+        workflows = {name: workflow for name, (workflow, _) in delivered.items()} | local
         runners: dict[str, Runner] = {name: self._runner(*found) for name, found in delivered.items()}
         ports = Ports(
             log=self.log,
@@ -163,7 +166,7 @@ class _Builder:
             runners=runners,
             clock=self.clock,
         )
-        runners |= self._step_runners(local.values(), ports)
+        runners |= self._step_runners(local.values(), ports, given)
         in_flight = {name: workflow.in_flight for name, workflow in workflows.items()}
         tasks = TaskService(
             ports,
@@ -224,8 +227,9 @@ class _Builder:
             version=VERSION,
         )
 
-    def _step_runners(self, local: Iterable[Workflow], ports: Ports) -> Mapping[str, Runner]:
-        given = tools(self.settings, self.stack, self.database, self.clock)
+    def _step_runners(
+        self, local: Iterable[Workflow], ports: Ports, given: Mapping[Any, object]
+    ) -> Mapping[str, Runner]:
         step_ports = StepPorts(
             log=self.log,
             steps=SqlStepStore(self.database),

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any
 
-from app.bootstrap.report_tools import report_tools
+from app.bootstrap.report_tools import manners, report_tools
 from app.core.settings import Settings
 from app.domain.tools import CodeHost
 from app.infrastructure.answer_cache_sql import SqlAnswerCache
@@ -24,7 +24,7 @@ def tools(
     client = build_client(verify=True, ca_file=None, connections=settings.worker_concurrency)
     stack.push_async_callback(client.aclose)
     github = GithubCodeHost(
-        Outside(client),
+        Outside(client, manners(settings)),
         client,
         SqlAnswerCache(database),
         clock,

@@ -151,6 +151,7 @@ class Settings(BaseSettings):
     serpapi_key: SecretStr | None = None
     pages_allow_private: bool = False
     tool_timeout: Period = timedelta(seconds=15)
+    tool_pause: Period = timedelta(milliseconds=500)
 
     # Periods
     callback_timeout: Period = timedelta(minutes=15)

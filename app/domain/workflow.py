@@ -72,7 +72,8 @@ class Workflow:
 
     `check` takes the submitted parameters and gives back the accepted ones (converted, with defaults); it raises
     `Invalid` naming every refused field. `schema` is their JSON Schema. `file` is None for work without a file.
-    `in_flight` is how many of its jobs one worker may run at a time. `steps` are what a local workflow does, in order;
+    `door` looks at the accepted parameters once more, with tools that it names as a step does (a plain function; it
+    raises `Invalid`): for what only the installation knows. `in_flight` is how many of its jobs one worker may run at a time. `steps` are what a local workflow does, in order;
     a webhook workflow has none.
 
     `dedup` names the outcome that parameters ask for: whoever asks for the same while a job for it is unfinished joins
@@ -85,6 +86,7 @@ class Workflow:
     title: str
     schema: Mapping[str, Json]
     check: Callable[[Mapping[str, Json]], Mapping[str, Json]]
+    door: Callable[..., None] | None = None
     file: FileRules | None = None
     in_flight: int = 8
     periods: Periods = field(default_factory=Periods)

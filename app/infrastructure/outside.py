@@ -23,6 +23,7 @@ from purgatory.domain.model import CLOSED, OPENED, OpenedState
 from app.core.metrics import TOOL_CALLS, TOOL_LATENCY, TOOLS_CUT_OFF, TOOLS_CUT_OFF_AT
 from app.domain.errors import ToolRefused, ToolTrouble
 from app.infrastructure.http_client import BROKEN
+from app.infrastructure.public_address import NotPublic
 from app.infrastructure.webhook_answer import retry_after
 
 T = TypeVar("T")
@@ -116,6 +117,8 @@ class Outside:
                     _judge(tool, response.status_code, response.headers)
                     content = await _body(tool, response, longest)
             except BROKEN as error:
+                if NotPublic.behind(error):
+                    raise ToolRefused(f"{tool}: the address is not public") from None
                 raise ToolTrouble(f"{tool} could not be reached ({type(error).__name__})") from error
             except httpx.InvalidURL:
                 raise ToolRefused(f"{tool}: this is not an address") from None

@@ -19,11 +19,22 @@ _INSIDE = [ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "168.
 _UNICAST = ip_network("2000::/3")  # all that IPv6 has given out
 
 
+class NotPublic(OSError):
+    """Nothing was connected to: the address is not public."""
+
+    @staticmethod
+    def behind(error: BaseException | None) -> bool:
+        """Whether this is why a connection was not made."""
+        while error is not None and not isinstance(error, NotPublic):
+            error = error.__cause__ or getattr(error, "os_error", None)
+        return error is not None
+
+
 def public_socket(address: AddrInfoType) -> socket.socket:
-    """The socket for this address. Raises OSError where it is not public."""
+    """The socket for this address. Raises NotPublic where it is not public."""
     family, kind, protocol, _, where = address
     if not is_public(str(where[0])):
-        raise OSError(0, NOT_PUBLIC)
+        raise NotPublic(0, NOT_PUBLIC)
     return socket.socket(family=family, type=kind, proto=protocol)
 
 

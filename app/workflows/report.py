@@ -13,7 +13,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from app.domain.errors import ToolRefused, ToolTrouble
+from app.domain.errors import FieldProblem, Invalid, ToolRefused, ToolTrouble
 from app.domain.models import Json
 from app.domain.report import Checked, Section, Templates, Written, checked, chosen, in_order_of_citation, markdown
 from app.domain.tools import (
@@ -67,10 +67,13 @@ async def read(work: Work, reader: PageReader) -> Json:
     gathered: Any = work.outputs["gather"]
     hits = [Hit(**(hit | {"published_at": _moment(hit["published_at"])})) for hit in gathered["hits"]]
     pages = await asyncio.gather(*(_page(hit, reader) for hit in hits))
-    missing = [*gathered["missing"], *(page for page in pages if isinstance(page, str))]
+    failed = [page for page in pages if not isinstance(page, Page)]
+    missing = [*gathered["missing"], *map(str, failed)]
     sources = _numbered([page for page in pages if isinstance(page, Page)])
     if not sources:
-        raise ToolTrouble(" ".join(["none of the sources could be read.", *missing])[:1000])
+        may_pass = any(isinstance(failure, ToolTrouble) for failure in failed)
+        words = " ".join(["none of the sources could be read.", *missing])[:1000]
+        raise ToolTrouble(words) if may_pass else ToolRefused(words)
     return {"sources": [_plain(source) for source in sources], "missing": missing}
 
 
@@ -143,8 +146,8 @@ def check_all(sections: list[dict[str, Any]], texts: Mapping[int, str]) -> list[
     ]
 
 
-async def _page(hit: Hit, reader: PageReader) -> Page | str:
-    """What a hit holds, or a sentence that says why it is missing."""
+async def _page(hit: Hit, reader: PageReader) -> Page | ToolRefused | ToolTrouble:
+    """What a hit holds, or why it is missing, as a sentence."""
     if hit.text is not None:
         return Page(url=hit.url, title=hit.title, text=hit.text, published_at=hit.published_at)
     try:
@@ -152,7 +155,7 @@ async def _page(hit: Hit, reader: PageReader) -> Page | str:
     except (ToolRefused, ToolTrouble) as error:
         if len(hit.snippet) >= SNIPPET_IS_ENOUGH:
             return Page(url=hit.url, title=hit.title, text=hit.snippet, published_at=hit.published_at)
-        return f"{hit.url[:200]} could not be read: {error}."
+        return type(error)(f"{hit.url[:200]} could not be read: {error}.")
 
 
 def _numbered(pages: Sequence[Page]) -> list[Source]:
@@ -216,6 +219,24 @@ def _texts(value: Json) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else []
 
 
+def known_names(params: Mapping[str, Json], templates: Templates) -> None:
+    """Refuses a template that there is not, and a section that it does not have and nobody described."""
+    try:
+        template = templates.get(str(params["template"]))
+    except ToolRefused as error:
+        raise Invalid("refused: template", [FieldProblem("template", str(error))]) from None
+    wishes: Any = params["sections"]
+    known = [section.name for section in template.sections]
+    words = f"{template.name} has no such section; there are: {', '.join(known)}. One of your own needs a heading"
+    problems = [
+        FieldProblem(f"sections.{at}", words)
+        for at, wish in enumerate(wishes)
+        if wish["name"] not in known and not wish["heading"]
+    ]
+    if problems:
+        raise Invalid("refused: sections", problems)
+
+
 def _same_question(params: Mapping[str, Json]) -> str:
     return hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()
 
@@ -236,6 +257,7 @@ WORKFLOWS = (
             step("Reading", read, weight=3),
             *_WRITING,
         ],
+        door=known_names,
         dedup=_same_question,
         formats=FORMATS,
     ),
@@ -244,6 +266,7 @@ WORKFLOWS = (
         "Report on a document",
         DocumentReport,
         [step("Planning", plan), step("Reading", read_document, weight=2), *_WRITING],
+        door=known_names,
         file=FileRules(media_types=READABLE, max_size=50 * 1024 * 1024),
         formats=FORMATS,
     ),

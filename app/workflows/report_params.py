@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Format = Literal["md", "html", "pdf", "docx"]
 FORMATS: tuple[Format, ...] = ("md", "html", "pdf", "docx")
@@ -28,6 +29,29 @@ def _wish(value: object) -> object:
     return {"name": name.strip(), "heading": heading.strip()}
 
 
+def _known_language(value: str) -> str:
+    """Anything that Unicode's CLDR has a name for; regions are taken as they come."""
+    from babel import localedata  # noqa: PLC0415 - a quarter of a second that most processes spare
+
+    language = value.partition("-")[0].lower()
+    if not localedata.exists(language):
+        raise ValueError("is not a language that is known here; en, de and pt-BR are examples")
+    return value
+
+
+def _with_host(value: str) -> str:
+    if value.startswith("http") and not _host_of(value):
+        raise ValueError("is not an address")
+    return value
+
+
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 class Wish(BaseModel):
     """A section by its name in the template, or a new one; with a heading it is renamed."""
 
@@ -47,9 +71,11 @@ class DocumentReport(BaseModel):
         default_factory=list,
         max_length=12,
         title="Sections",
-        description="Chosen, renamed (name=heading) and in this order",
+        description="Chosen, renamed (name=heading), or of one's own, and in this order",
     )
-    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$", title="Language")
+    language: Annotated[str, AfterValidator(_known_language)] = Field(
+        default="en", pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}$", title="Language"
+    )
     formats: Annotated[list[Format], BeforeValidator(_list)] = Field(
         default_factory=lambda: list(FORMATS), min_length=1, max_length=4, title="Formats"
     )
@@ -59,7 +85,8 @@ class Report(DocumentReport):
     """With sources to be gathered."""
 
     sources: Annotated[
-        list[Annotated[str, Field(pattern=r"^(search|documents|https?://[^\s]{1,2000})$")]], BeforeValidator(_list)
+        list[Annotated[str, Field(pattern=r"^(search|documents|https?://[^\s]{1,2000})$"), AfterValidator(_with_host)]],
+        BeforeValidator(_list),
     ] = Field(
         default=["search"],
         min_length=1,

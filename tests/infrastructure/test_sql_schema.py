@@ -272,6 +272,7 @@ async def test_what_is_asked_every_second_or_by_every_reader_is_found_by_an_inde
     sql(MANY[database.engine.name].format(columns=columns))
     for _ in range(5):
         await stores.added(STARTED)
+    sql("INSERT INTO joined_key SELECT 'ada', CAST(job_id AS text), 'f', job_id FROM job_log")
     sql("ANALYZE")
     asked = Asked(database)
     agenda, search = SqlJobAgenda(asked), SqlJobSearch(asked)

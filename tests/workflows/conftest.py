@@ -57,6 +57,7 @@ def open_desk(tmp_path, corpus):
             "redis_url": "redis://127.0.0.1:1",  # nobody is there: jobs are run by hand
             "documents_dir": corpus,
             "step_retry": "10ms",
+            "tool_pause": "1ms",
         }
         settings = Settings(_env_file=None, **(known | changes))
         (tmp_path / "data").mkdir(exist_ok=True)

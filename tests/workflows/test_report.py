@@ -93,6 +93,10 @@ async def test_a_finished_report_is_downloaded_in_every_form_by_key_or_by_link(d
         ({"topic": "x", "sources": ["file:///etc/passwd"]}, "sources.0"),
         ({"topic": "x", "formats": ["exe"]}, "formats.0"),
         ({"topic": "x", "language": "../x"}, "language"),
+        ({"topic": "x", "language": "zz"}, "language"),
+        ({"topic": "x", "sources": ["http://[::1"]}, "sources.0"),
+        ({"topic": "x", "template": "novel"}, "template"),
+        ({"topic": "x", "template": "brief", "sections": ["facts", "factz"]}, "sections.1"),
         ({"topic": "x", "colour": "red"}, "colour"),
     ],
 )
@@ -102,10 +106,21 @@ async def test_what_is_wrong_is_refused_and_named(desk, body, field):
     assert field in [problem["field"] for problem in answer.json()["errors"]]
 
 
-async def test_a_template_that_is_not_there_fails_the_job_and_names_the_ones_there_are(desk):
-    made = await desk.report(topic=TOPIC, template="novel")
-    assert made["status"] == "failed"
-    assert "brief, comparison, deep-dive, incident-review" in made["error"]
+async def test_a_name_that_is_not_there_is_refused_with_the_names_that_are(desk):
+    for body, names in (
+        ({"template": "novel"}, "brief, comparison, deep-dive, incident-review"),
+        ({"sections": ["factz"]}, "brief has no such section; there are: summary, facts,"),
+    ):
+        answer = await desk.http.post("/api/v1/reports", json={"topic": TOPIC, **body})
+        assert names in answer.json()["errors"][0]["message"]
+    assert (await desk.http.get("/api/v1/jobs")).json()["jobs"] == []
+
+
+async def test_a_document_is_refused_at_the_door_too_and_nothing_of_it_is_kept(desk, tmp_path):
+    data = {"workflow": "document_report", "topic": "x", "template": "novel"}
+    answer = await desk.http.post("/api/v1/jobs", data=data, files={"file": ("a.txt", b"Some text.")})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "template")
+    assert [path for path in (tmp_path / "data" / "files").rglob("*") if path.is_file()] == []
 
 
 async def test_templates_of_ones_own_stand_beside_the_shipped_ones(desk, tmp_path):
@@ -120,7 +135,9 @@ async def test_templates_of_ones_own_stand_beside_the_shipped_ones(desk, tmp_pat
     report = (await desk.report(topic=TOPIC, template="tugs"))["report"]
     assert report["template"] == "Tugs"
     assert report["sentences"] == 2
-    assert "cannot be read" in (await desk.report(topic=TOPIC, template="broken"))["error"]
+    broken = await desk.http.post("/api/v1/reports", json={"topic": TOPIC, "template": "broken"})
+    assert broken.status_code == 422
+    assert "cannot be read" in broken.json()["errors"][0]["message"]
 
 
 async def test_a_document_that_is_handed_in_is_reported_on(desk, corpus):
@@ -148,8 +165,8 @@ async def test_a_page_that_cannot_be_read_is_said_and_the_others_count(open_desk
 async def test_private_addresses_are_not_read(desk):
     async with far_side() as site:
         made = await desk.report(topic="secrets", sources=[f"{site.url}/admin"])
-    assert made["status"] != "completed"
-    assert site.receipts == []
+    assert (made["status"], site.receipts) == ("failed", [])
+    assert "the address is not public" in made["error"]
 
 
 async def test_a_model_that_makes_things_up_is_found_out(open_desk):

@@ -117,7 +117,6 @@ def test_a_wrong_port_hides_no_other_problem(load):
         ({"CALLSLIP_API_KEYS": f"me:{KEY},me:{OTHER}"}, "CALLSLIP_API_KEYS has the name me or its key twice"),
         ({"SECRET_KEY": KEY[:23]}, "SECRET_KEY must have at least 24 characters; make one:"),
         ({"SECRET_KEY": f"{KEY},{OTHER[:9]}"}, "SECRET_KEY must have at least 24 characters"),
-        ({"SECRET_KEY": "a" * 40}, "SECRET_KEY is too easy to guess; make one:"),
         ({"SECRET_KEY": KEY + " " + KEY}, "SECRET_KEY must be printable ASCII"),
         ({"CALLBACK_SECRET": KEY[:20]}, "CALLBACK_SECRET must have at least 24 characters"),
         ({"CALLBACK_SECRET": "whsec_***" + KEY}, "CALLBACK_SECRET begins with whsec_ but is not base64"),

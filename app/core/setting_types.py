@@ -65,8 +65,6 @@ def _strong(secret: str, shortest: int) -> str:
     text = _unwrapped(secret)
     if len(text) < shortest:
         raise ValueError(f"must have at least {shortest} characters; {HOW_TO_MAKE_ONE}")
-    if len(set(text)) == 1:
-        raise ValueError(f"is too easy to guess; {HOW_TO_MAKE_ONE}")
     return secret
 
 

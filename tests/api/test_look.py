@@ -225,6 +225,7 @@ async def test_a_list_is_filtered(api, job_id):
     assert await found(status="cancelled") == [("n8n_notion", "cancelled")]
     assert await found(workflow="question") == [("question", "queued")]
     assert await found(workflow="question", status="cancelled") == []
+    assert len(await found(status="", workflow="", limit="", cursor="")) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BeforeValidator
 
 from app.api.auth import Client, JobIdInPath, Ours, client
 from app.api.openapi import PROBLEMS, SUBMISSION
@@ -18,6 +19,12 @@ from app.domain.models import JobStatus
 from app.domain.quotas import Margin
 from app.services import Services
 from app.services.task_service import Submitted
+
+
+def _empty_is(default: int | None) -> BeforeValidator:
+    """`?status=&limit=`, as forms send it, asks for nothing in particular."""
+    return BeforeValidator(lambda value: default if value == "" else value)
+
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"], responses=PROBLEMS)
 
@@ -64,10 +71,10 @@ async def look(
 @router.get("", response_model=schemas.JobList, dependencies=[Depends(client)])
 async def page(
     services: Ours,
-    status: JobStatus | None = None,
-    workflow: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(max_length=500)] = None,
+    status: Annotated[JobStatus | None, _empty_is(None)] = None,
+    workflow: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$"), _empty_is(None)] = None,
+    limit: Annotated[int, Query(ge=1, le=200), _empty_is(50)] = 50,
+    cursor: Annotated[str | None, Query(max_length=500), _empty_is(None)] = None,
 ) -> Response:
     """Jobs, newest first."""
     found = await services.search.page(status=status, workflow=workflow, limit=limit, cursor=cursor)

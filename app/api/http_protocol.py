@@ -1,4 +1,5 @@
-"""uvicorn's HTTP protocol with what it lacks: a deadline and a bound for request headers, and problems for bad ones.
+"""uvicorn's HTTP protocol with what it lacks: a deadline and a bound for request headers, problems for bad ones, and a
+way to write to many open answers at once.
 
 Use it as `uvicorn main:app --http app.api.http_protocol:BoundedHttpProtocol`.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
 from typing import ClassVar
@@ -15,6 +17,15 @@ from typing import ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_HEADER_BYTES = 64 * 1024
+# An extension of ASGI, in the scope's `extensions`: writes a `chunk` of an answer that has begun and has no length, now
+# and without a turn of its task. False where the client is too slow or gone: then nothing was written.
+PUSH = "callslip.push"
+Push = Callable[[bytes], bool]
+
+
+def chunk(body: bytes) -> bytes:
+    """The bytes as they go over the wire in an answer of unknown length; they must not be empty."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -43,12 +54,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = {PUSH: self._push}  # type: ignore[dict-item]  # ASGI leaves their form to servers
         if self._deadline is None:
             self._arm()
 
     def on_headers_complete(self) -> None:
         self._disarm()
         super().on_headers_complete()
+
+    def _push(self, chunk: bytes) -> bool:
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        self.transport.write(chunk)
+        return True
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, msg)

@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.api.v1.channels import KEPT, Channels
+from app.api.http_protocol import PUSH
+from app.api.v1.channels import KEPT, Channels, Watcher
 from app.api.v1.events import EventStream, resume_point
 from app.domain.errors import StoreUnavailable
 from app.domain.lifecycle import Completed, Delivered, Failed, Progressed, Started
@@ -85,10 +86,24 @@ async def test_a_success_behind_a_failure_is_told_too(api, world, job_id, path):
 
 
 class Listener:
-    """A client in process: notes what it is sent, stays until told to go."""
+    """A client in process: notes what it is sent, stays until told to go. Its server has the way to push, unless it is
+    `plain`; a `slow` one takes every third push only."""
 
-    def __init__(self):
-        self.messages, self.leaves = [], asyncio.Event()
+    def __init__(self, *, plain=False, slow=False):
+        self.messages, self.leaves, self.pushes = [], asyncio.Event(), 0
+        self.scope, self._slow = {"type": "http"}, slow
+        if not plain:
+            self.scope["extensions"] = {PUSH: self.push}
+
+    def push(self, words):
+        self.pushes += 1
+        taken = not (self._slow and self.pushes % 3)
+        if taken:
+            size, _, rest = words.partition(b"\r\n")
+            assert len(rest) == int(size, 16) + 2
+            assert rest.endswith(b"\r\n")
+            self.messages.append({"body": rest[:-2]})
+        return taken
 
     async def receive(self):
         await self.leaves.wait()
@@ -101,11 +116,12 @@ class Listener:
         return b"".join(message.get("body", b"") for message in self.messages).decode()
 
 
-async def test_a_quiet_stream_says_that_it_is_still_there_and_ends_with_its_client(world, job_id):
-    listener, before = Listener(), asyncio.all_tasks()
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_quiet_stream_says_that_it_is_still_there_and_ends_with_its_client(world, job_id, plain):
+    listener, before = Listener(plain=plain), asyncio.all_tasks()
     job = await world.services.log.get(job_id)
     stream = EventStream(Channels(replace(world.services, sse_heartbeat=timedelta(milliseconds=50))), job, 1)
-    running = asyncio.create_task(stream({"type": "http"}, listener.receive, listener.send))
+    running = asyncio.create_task(stream(listener.scope, listener.receive, listener.send))
     await asyncio.sleep(0.18)
     assert listener.text().startswith(": ")
     assert listener.text().count("\n\n") in (2, 3)
@@ -171,10 +187,9 @@ async def test_a_hundred_watchers_cost_one_reading_of_each_line_and_none_misses_
     log = CountingLog(world.services.log)
     channels = Channels(replace(world.services, log=log))
     job = await log.get(job_id)
-    listeners = [Listener() for _ in range(100)]
+    listeners = [Listener(plain=number % 5 == 0, slow=number % 7 == 0) for number in range(100)]
     streams = [
-        asyncio.create_task(EventStream(channels, job, 1)({"type": "http"}, each.receive, each.send))
-        for each in listeners
+        asyncio.create_task(EventStream(channels, job, 1)(each.scope, each.receive, each.send)) for each in listeners
     ]
     await asyncio.sleep(0.2)
     log.read = 0
@@ -187,11 +202,12 @@ async def test_a_hundred_watchers_cost_one_reading_of_each_line_and_none_misses_
     assert log.read < 300  # not one for each watcher and line, of which there are 8,200
     wanted = [str(version) for version in range(2, 84)]
     assert all([event["id"] for event in read(each.text())] == wanted for each in listeners)
+    assert max(each.pushes for each in listeners) > 20  # most lines took the short way
 
 
 async def test_a_watcher_that_was_away_for_longer_than_lines_are_kept_reads_for_itself(world, job_id):
     channels, job = Channels(world.services), await world.services.log.get(job_id)
-    async with channels.watch(job) as channel:
+    async with channels.watch(job, Watcher(1, whole=True, push=None)) as channel:
         await world.deliver(job_id)
         for step in range(1, KEPT + 10):
             await world.advance(job_id, Progressed(progress=Progress(step=step), due_in=timedelta(minutes=1)))

@@ -9,10 +9,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
+import httpx
 import uvicorn
 
-from app.api.http_protocol import MOST_HEADER_BYTES, BoundedHttpProtocol
+from app.api.http_protocol import MOST_HEADER_BYTES, PUSH, BoundedHttpProtocol, chunk
 
 
 class Hasty(BoundedHttpProtocol):
@@ -27,9 +29,18 @@ async def hello(scope: dict[str, object], receive: object, send: object) -> None
     await send({"type": "http.response.body", "body": b"hello"})
 
 
+async def pushing(scope: dict[str, Any], _receive: object, send: Any) -> None:
+    """Pushes numbered chunks until the client is too slow for more, then waits for it."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    number = 0
+    while scope["extensions"][PUSH](chunk(b"%09d;" % number * 1000)):
+        number += 1
+    await send({"type": "http.response.body", "body": b"%d in all" % number, "more_body": False})
+
+
 @asynccontextmanager
-async def served() -> AsyncIterator[int]:
-    config = uvicorn.Config(hello, http=Hasty, lifespan="off", log_config=None, access_log=False)  # type: ignore[arg-type]
+async def served(app: Any = hello) -> AsyncIterator[int]:
+    config = uvicorn.Config(app, http=Hasty, lifespan="off", log_config=None, access_log=False)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -81,3 +92,12 @@ async def test_a_second_request_on_the_connection_has_its_own_deadline() -> None
         answer = await answers(port, request, request, b"GET / HT", pause=0.2)
     assert answer.count(b"hello") == 2
     assert b"HTTP/1.1 408 " in answer
+
+
+async def test_what_is_pushed_arrives_in_order_until_the_client_is_too_slow() -> None:
+    async with served(pushing) as port, httpx.AsyncClient() as client:
+        text = (await client.get(f"http://127.0.0.1:{port}/", timeout=10)).text
+    *pieces, last = text.split(";")
+    count = int(last.removesuffix(" in all"))
+    assert count > 0
+    assert pieces == [f"{number:09d}" for number in range(count) for _ in range(1000)]

@@ -1,4 +1,5 @@
-"""One reader for all who watch a job in this process: each new line is read and written down once, and shared."""
+"""One reader for all who watch a job in this process: each new line is read, written down and framed once, and written
+to every open stream in one go, without a turn of its task."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from app.api.http_protocol import Push, chunk
 from app.api.v1.views import history_event
 from app.domain.errors import Unavailable
 from app.domain.models import AuditEvent, Job, JobId
@@ -18,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = 64  # lines that a watcher may be behind before it reads for itself
 STILL_HERE = b": still here\n\n"
+AT_ONCE = 100  # streams that are written to before others get their turn
 # What went over the wire is for who has a key: a link may be passed on.
 OPERATORS_ONLY = frozenset({"request", "response"})
 
@@ -42,21 +45,62 @@ class _Kept:
         return self.frames[whole]
 
 
+class Watcher:
+    """One open stream that has sent everything up to the line `after`.
+
+    While it waits, what is new is written through to its connection. Where that cannot be (the client is slow, the
+    server has no such way), and when the stream is to end, its task is woken to do it.
+    """
+
+    __slots__ = ("_push", "_turn", "_woken", "after", "reminded", "whole")
+
+    def __init__(self, after: int, *, whole: bool, push: Push | None) -> None:
+        self.after, self.whole, self.reminded = after, whole, False
+        self._push = push
+        self._woken = False
+        self._turn: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Returns when there is something that the task has to do; at once if it came since the last time."""
+        if not self._woken:
+            self._turn = asyncio.get_running_loop().create_future()
+            try:
+                await self._turn
+            finally:
+                self._turn = None
+        self._woken = False
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._woken = True
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    def write_through(self, words: bytes) -> bool:
+        """Whether these bytes, a `chunk`, are on their way."""
+        return self._waits and self._push is not None and self._push(words)
+
+    def remind(self) -> None:
+        """Has a heartbeat sent, unless something else is on its way."""
+        if self._waits:
+            self.reminded = True
+            self.wake()
+
+    @property
+    def _waits(self) -> bool:
+        return self._turn is not None and not self._woken
+
+
 class Channel:
     """What is new about one job. It reads as long as somebody watches."""
 
     def __init__(self, services: Services, job: Job) -> None:
         self._services, self._job_id, self._newest = services, job.job_id, job.version
         self._kept: deque[_Kept] = deque(maxlen=KEPT)
-        self._news = asyncio.get_running_loop().create_future()
         self._listening = asyncio.Event()
-        self.watchers, self.broken = 0, False
+        self.watchers: set[Watcher] = set()
+        self.broken = False
         self.reading = asyncio.create_task(self._read())
-
-    @property
-    def news(self) -> asyncio.Future[bytes]:
-        """Done at the next line (with nothing), after a heartbeat (with its bytes), or when the channel breaks."""
-        return self._news
 
     async def listening(self) -> None:
         """Returns as soon as no line can be missed any more."""
@@ -84,24 +128,54 @@ class Channel:
                     if await ear.wait(self._services.sse_heartbeat):
                         await self._look()
                     else:
-                        self._tell(STILL_HERE)
+                        await self._say_still_here()
         except Unavailable:
             logger.warning("a job's events cannot be read; its watchers come back")
         finally:
             self.broken = True
             self._listening.set()
-            self._tell(b"")
+            self._wake_all()
 
     async def _look(self) -> None:
-        lines = await self._services.log.history(self._job_id, self._newest)
-        if lines:
-            self._newest = lines[-1].version
-            self._kept.extend(_Kept(line, {}) for line in lines)
-            self._tell(b"")
+        lines = [_Kept(line, {}) for line in await self._services.log.history(self._job_id, self._newest)]
+        if not lines:
+            return
+        before, self._newest = self._newest, lines[-1].line.version
+        self._kept.extend(lines)
+        if lines[-1].line.after.ended:
+            self._wake_all()
+        else:
+            await self._write_through(lines, before)
 
-    def _tell(self, words: bytes) -> None:
-        told, self._news = self._news, asyncio.get_running_loop().create_future()
-        told.set_result(words)
+    async def _write_through(self, lines: list[_Kept], before: int) -> None:
+        """Writes the lines behind `before` to whoever has all others, and wakes who has not."""
+        newest = lines[-1].line.version
+        words = {
+            whole: chunk(b"".join(line.frame(whole=whole) for line in lines))
+            for whole in {watcher.whole for watcher in self.watchers}
+        }
+        async for watcher in self._in_turn():
+            if watcher.after == before and watcher.write_through(words[watcher.whole]):
+                watcher.after = newest
+            elif watcher.after < newest:
+                watcher.wake()
+
+    async def _say_still_here(self) -> None:
+        words = chunk(STILL_HERE)
+        async for watcher in self._in_turn():
+            if not watcher.write_through(words):
+                watcher.remind()
+
+    async def _in_turn(self) -> AsyncIterator[Watcher]:
+        """Who watches now; others get their turn in between. Who comes meanwhile looks for itself."""
+        for number, watcher in enumerate(tuple(self.watchers), start=1):
+            yield watcher
+            if not number % AT_ONCE:
+                await asyncio.sleep(0)
+
+    def _wake_all(self) -> None:
+        for watcher in self.watchers:
+            watcher.wake()
 
 
 class Channels:
@@ -112,17 +186,17 @@ class Channels:
         self._open: dict[JobId, Channel] = {}
 
     @asynccontextmanager
-    async def watch(self, job: Job) -> AsyncIterator[Channel]:
-        """The job's channel, which misses no line from now on. Raises Unavailable."""
+    async def watch(self, job: Job, watcher: Watcher) -> AsyncIterator[Channel]:
+        """The job's channel, which misses no line from now on and tells the watcher. Raises Unavailable."""
         channel = self._open.get(job.job_id)
         if channel is None or channel.broken:
             channel = self._open[job.job_id] = Channel(self._services, job)
-        channel.watchers += 1
+        channel.watchers.add(watcher)
         try:
             await channel.listening()
             yield channel
         finally:
-            channel.watchers -= 1
+            channel.watchers.discard(watcher)
             if not channel.watchers:
                 await self._close(job.job_id, channel)
 

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.auth import JobIdInPath, Ours, Reader
+from app.api.http_protocol import PUSH
 from app.api.openapi import PROBLEMS
 from app.api.streams import departure
-from app.api.v1.channels import Channel, Channels
+from app.api.v1.channels import STILL_HERE, Channel, Channels, Watcher
 from app.domain.errors import Unavailable
 from app.domain.models import Job
 from app.domain.signing import Scope as Opens
@@ -72,28 +73,27 @@ class EventStream(Response):
         self._channels, self._job, self._after, self._whole = channels, job, after, whole
         self._ended = job.status.ended
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ends with the job, or with the client."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        watcher = Watcher(self._after, whole=self._whole, push=scope.get("extensions", {}).get(PUSH))
         with suppress(Unavailable):  # the client comes back by itself, and goes on where it was
-            async with self._channels.watch(self._job) as channel, departure(receive) as gone:
-                await self._follow(channel, gone, send)
+            async with self._channels.watch(self._job, watcher) as channel, departure(receive) as gone:
+                gone.add_done_callback(lambda _: watcher.wake())
+                await self._follow(channel, watcher, gone, send)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _follow(self, channel: Channel, gone: asyncio.Task[None], send: Send) -> None:
-        news = channel.news  # before the first look, so that nothing falls between
-        await self._send_lines(channel, send)
+    async def _follow(self, channel: Channel, watcher: Watcher, gone: asyncio.Task[None], send: Send) -> None:
+        await self._send_lines(channel, watcher, send)
         while not (self._ended or channel.broken or gone.done()):
-            both: tuple[asyncio.Future[Any], ...] = (news, gone)
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if news.done():
-                heartbeat, news = news.result(), channel.news
-                if heartbeat:
-                    await send({"type": "http.response.body", "body": heartbeat, "more_body": True})
-                await self._send_lines(channel, send)
+            await watcher.wait()
+            if watcher.reminded:
+                watcher.reminded = False
+                await send({"type": "http.response.body", "body": STILL_HERE, "more_body": True})
+            await self._send_lines(channel, watcher, send)
 
-    async def _send_lines(self, channel: Channel, send: Send) -> None:
-        body, after, ended = await channel.after(self._after, whole=self._whole)
+    async def _send_lines(self, channel: Channel, watcher: Watcher, send: Send) -> None:
+        body, after, ended = await channel.after(watcher.after, whole=watcher.whole)
         if body:
             await send({"type": "http.response.body", "body": body, "more_body": True})
-            self._after, self._ended = after, ended
+            watcher.after, self._ended = after, ended

@@ -1,9 +1,10 @@
 """Who did what on GitHub, by its REST API, with as few calls as can be: what was read once serves every period.
 
-Searches are not made for the days that are asked for but for *shelves*: the month that is going on, the twelve months
-before it as one, and any month before those by itself. A shelf's address is the same for whoever asks on any day of a
-month, so all rolling periods of a user (7d, 30d, 90d, 1y) and all months of the last year read the same pages. Nothing
-joins a past shelf any more; only states change there, so it is asked again after a day, by its ETag.
+Searches are not made for the days that are asked for but for *shelves*: the month that is going on with the twelve
+months before it as one, and any month before those by itself. A shelf's address is the same for whoever asks on any day
+of a month, so all rolling periods of a user (7d, 30d, 90d, 1y) and all months of the last year read the same pages, the
+oldest rows first. Nothing joins a full page of past months any more; only states change there, so it is asked for again
+after a day, by its ETag.
 """
 
 from __future__ import annotations
@@ -41,11 +42,10 @@ SEARCHES = {
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Days that are always read together; `past` when nothing can join them any more."""
+    """Days that are always read together."""
 
     since: date
     until: date
-    past: bool
 
     def halves(self) -> tuple[Shelf, Shelf]:
         """The two parts of a shelf that is too full to be read at once."""
@@ -60,16 +60,15 @@ def shelves(since: date, until: date, today: date) -> Iterator[Shelf]:
     month = since.replace(day=1)
     while month < last_year and month <= until:
         following = _next_month(month)
-        yield Shelf(month, following - DAY, past=True)
+        yield Shelf(month, following - DAY)
         month = following
-    if since < this_month and until >= last_year:
-        yield Shelf(last_year, this_month - DAY, past=True)
-    if until >= this_month:
-        yield Shelf(this_month, _next_month(this_month) - DAY, past=False)
+    if until >= last_year:
+        yield Shelf(last_year, _next_month(this_month) - DAY)
 
 
 class GithubCodeHost:
-    """`url` is the API's address. A past shelf is taken to hold for `past_holds`, the month going on for `month_holds`."""
+    """`url` is the API's address. A page of past months is taken to hold for `past_holds`, one that the month going on may
+    still change for `month_holds`."""
 
     def __init__(
         self,
@@ -106,18 +105,17 @@ class GithubCodeHost:
         query = f"{terms} is:public created:{shelf.since}..{shelf.until}"
         order = {"sort": "created", "order": "asc", "per_page": PER_PAGE}  # what is new stands on the last page
         url = f"{self._url}/search/issues?{urlencode({'q': query, **order})}"
-        holds_for = self.past_holds if shelf.past else self.month_holds
-        first = await self._page(url, holds_for)
+        first = await self._page(url, shelf)
         total = json.loads(first.body)["total"]
         if total > MOST and shelf.since < shelf.until:
             early, late = [await self._shelf(terms, half) for half in shelf.halves()]
             return Contributions(items=(*early.items, *late.items), complete=early.complete and late.complete)
         pages, page = [first], first
         while page.next and len(pages) < MOST // PER_PAGE:
-            page = await self._page(self._ours(page.next), holds_for)
+            page = await self._page(self._ours(page.next), shelf)
             pages.append(page)
         items = tuple(_contribution(row) for page in pages for row in json.loads(page.body)["items"])
-        return Contributions(items=items, complete=total <= MOST)
+        return Contributions(items=items, complete=json.loads(page.body)["total"] <= MOST)
 
     def _ours(self, url: str) -> str:
         """The next page's address, if it is one of this search: the token must go nowhere else."""
@@ -125,13 +123,19 @@ class GithubCodeHost:
             raise ToolTrouble(f"{TOOL} sent us to another address for the next page")
         return url
 
-    async def _page(self, url: str, holds_for: timedelta) -> KeptAnswer:
+    async def _page(self, url: str, shelf: Shelf) -> KeptAnswer:
         kept = await self._cache.get(url)
-        if kept and self._clock() - kept.at < holds_for:
+        if kept and self._clock() - kept.at < self._holds(kept, shelf):
             return kept
         answer = await self._outside.call(TOOL, self._host, lambda: self._asked(url, kept))
         await self._cache.put(url, answer)
         return answer
+
+    def _holds(self, kept: KeptAnswer, shelf: Shelf) -> timedelta:
+        month = self._clock().date().replace(day=1)
+        rows = json.loads(kept.body)["items"] if kept.next else ()  # the last page is the one that grows
+        past = shelf.until < month or (rows and _contribution(rows[-1]).created_at.date() < month)
+        return self.past_holds if past else self.month_holds
 
     async def _asked(self, url: str, kept: KeptAnswer | None) -> KeptAnswer:
         headers = self._headers | ({"If-None-Match": kept.etag} if kept and kept.etag else {})

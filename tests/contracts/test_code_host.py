@@ -78,25 +78,36 @@ async def test_pull_requests_reviews_and_issues_are_told_apart(host) -> None:
     assert [part.items[0].repository for part in week] == ["ada/engine", "bob/loom", "bob/loom"]
 
 
+@pytest.mark.parametrize(("rows", "day"), [(5, 1), (5, 7), (5, 30), (250, 1), (250, 15), (1100, 30)])
 async def test_four_periods_of_one_user_cost_at_least_70_percent_fewer_calls_than_four_runs_on_their_own(
     far,  # noqa: F811 - the fixture
     outside,  # noqa: F811
     client,  # noqa: F811
     clock,
     github,
+    day,
+    rows,
 ) -> None:
+    clock.at = NOW.replace(day=day)
+    made = [item("ada/engine", number, clock.at - (number * 360 // rows) * DAY) for number in range(rows)]
+    github.did = {("author", "ada", "pr"): made, ("reviewed-by", "ada", "pr"): made, ("author", "ada", "issue"): made}
+    periods = [(clock.at.date() - number * DAY, clock.at.date()) for number in (6, 29, 89, 364)]
+
     async def calls(shared: bool) -> int:
         github.calls, cache = 0, MemoryAnswerCache()
-        for since, until in PERIODS:
+        for since, until in periods:
             if not shared:
                 cache = MemoryAnswerCache()
             host = GithubCodeHost(outside, client, cache, clock, url=far.url, token=TOKEN)
             for kind in ContributionKind:
-                await host.contributions("ada", kind, since, until)
+                found = await host.contributions("ada", kind, since, until)
+                assert len(found.items) == len([row for row in made if since.isoformat() <= str(row["created_at"])])
         return github.calls
 
     alone, together = await calls(shared=False), await calls(shared=True)
     assert together <= 0.3 * alone
+    if rows < 100:  # against searches for exactly the days in question, too: one of each kind for each period
+        assert (together, 0.3 * 4 * len(ContributionKind)) == (3, pytest.approx(3.6))
 
 
 async def test_the_next_day_asks_whether_past_months_changed_and_pays_nothing_for_those_that_did_not(
@@ -108,6 +119,15 @@ async def test_the_next_day_asks_whether_past_months_changed_and_pays_nothing_fo
     again = await host.contributions("ada", PULLS, TODAY - 364 * DAY, TODAY)
     assert (github.calls, github.unchanged, github.limit) == (2 * first, first, paid)
     assert len(again.items) == 183
+
+
+async def test_while_a_month_goes_on_only_the_page_that_grows_is_asked_for_again(host, github, clock) -> None:
+    await host.contributions("ada", PULLS, TODAY - 364 * DAY, TODAY)
+    assert github.calls == 2  # pages
+    clock.at += timedelta(minutes=11)
+    github.did["author", "ada", "pr"].append(item("ada/engine", 777, clock.at))
+    found = await host.contributions("ada", PULLS, TODAY - 364 * DAY, TODAY)
+    assert (github.calls, found.items[-1].number, len(found.items)) == (3, 777, 184)
 
 
 async def test_a_state_that_changed_is_seen_when_it_is_asked_for_again(host, github, clock) -> None:

@@ -38,9 +38,10 @@ class Cluster:
             *("-k", str(self.folder / "s"), "-c", "listen_addresses="),
         ]
 
-    def url(self, database: str = "postgres") -> str:
+    def url(self, database: str = "postgres", password: str = "") -> str:
         """For DATABASE_URL and psycopg alike."""
-        return f"postgresql://postgres@/{database}?host={self.folder / 's'}"
+        user = f"postgres:{password}" if password else "postgres"
+        return f"postgresql://{user}@/{database}?host={self.folder / 's'}"
 
     def remove(self) -> None:
         """Its files; it must not run."""

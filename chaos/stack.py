@@ -82,6 +82,7 @@ class Stack:
     settings: dict[str, str]
     port: int
     secrets: Mapping[str, str]
+    password: str = ""  # of the database's user, which the server asks nobody for
     cluster: postgres.Cluster | None = None
     parts: dict[str, Part] = field(default_factory=dict)
     valkey: EmbeddedValkey | None = None
@@ -225,7 +226,7 @@ async def _begin(stack: Stack, far_port: int, far: Mapping[str, Any], *, queue: 
     stack.parts["far"].env["PYTHONPATH"] = str(ROOT)
     if stack.setup.database == "postgresql":
         stack.cluster = await asyncio.to_thread(postgres.make_cluster)
-        stack.settings["DATABASE_URL"] = stack.cluster.url()
+        stack.settings["DATABASE_URL"] = stack.cluster.url(password=stack.password)
         stack.part("postgres", stack.cluster.command, stack.cluster.user).start()
         stack.parts["postgres"].cwd = stack.folder
         await _until_accepts(stack.cluster)

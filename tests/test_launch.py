@@ -23,7 +23,7 @@ from app.launch.child import CannotStart, Program
 from app.launch.claims import CannotLaunch, check_demo, check_port, claim_children, claim_data_dir, free_port
 from app.launch.env_file import ensure_env_file
 from app.launch.fleet import Fleet
-from app.launch.greeting import greeting, wait_until_ready
+from app.launch.greeting import greeting, wait_until_ready, without_path
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (
@@ -298,6 +298,12 @@ async def test_ready_is_what_the_service_says_after_it_answers():
         port = server.sockets[0].getsockname()[1]
         assert await wait_until_ready("0.0.0.0", port, timedelta(seconds=10)) == "ok"
     assert await wait_until_ready("127.0.0.1", port, timedelta(seconds=0.1)) == "starting"
+
+
+def test_the_greeting_names_a_workflows_place_and_not_its_path():
+    assert without_path("https://n8n.example:8443/webhook/5b1cfa90?key=hush") == (
+        "https://n8n.example:8443, at the path in N8N_WEBHOOK_URL"
+    )
 
 
 def test_the_greeting_shows_a_line_that_works_and_no_key(tmp_path, monkeypatch):

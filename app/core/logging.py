@@ -118,6 +118,11 @@ _LIBRARIES: Final = {
     "rq": logging.WARNING,
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
+    "httpx2": logging.WARNING,
+    "httpcore2": logging.WARNING,
+    "openai": logging.WARNING,  # with DEBUG, these write down what they are asked, sources included
+    "anthropic": logging.WARNING,
+    "pydantic_ai": logging.WARNING,
     "aiohttp": logging.WARNING,
     "asyncio": logging.WARNING,
     "alembic": logging.WARNING,

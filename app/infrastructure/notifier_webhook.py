@@ -14,7 +14,7 @@ from app.domain.lifecycle import TroubleKind
 from app.domain.models import Job, Json
 from app.domain.signing import sign_webhook
 from app.infrastructure.http_client import Bytes, exchange
-from app.infrastructure.webhook_answer import in_words, retry_after, spellings, trouble_kind
+from app.infrastructure.webhook_answer import retry_after, status_in_words, trouble_kind
 
 
 class WebhookNotifier:
@@ -53,4 +53,4 @@ class WebhookNotifier:
         if kind is None and not 200 <= answer.status < 300:
             kind = TroubleKind.REFUSED
         if kind is not None:
-            raise DeliveryTrouble(kind, in_words(answer, spellings(self._secrets)), retry_after(answer.headers, now))
+            raise DeliveryTrouble(kind, status_in_words(answer.status), retry_after(answer.headers, now))

@@ -17,7 +17,15 @@ from app.domain.signing import Capabilities, sign_webhook
 from app.domain.workflow import Workflow
 from app.infrastructure.http_client import Answer, exchange
 from app.infrastructure.n8n_executions import N8nExecutions
-from app.infrastructure.webhook_answer import execution_id, in_words, retry_after, spellings, trouble_kind
+from app.infrastructure.webhook_answer import (
+    address_secrets,
+    excerpt,
+    execution_id,
+    in_words,
+    retry_after,
+    spellings,
+    trouble_kind,
+)
 from app.infrastructure.webhook_body import DeliveryBody, Deriver, FileDamaged, json_body, multipart_body
 from app.infrastructure.webhook_record import answer_told, request_told
 from app.infrastructure.webhook_target import Auth, DeliveryMode, WebhookTarget
@@ -73,9 +81,8 @@ class WebhookRunner:
             return _failed(job, "no_callback", "the execution succeeded but never called back")
         if execution.status in BROKEN_OFF:
             words = f"n8n says that the execution ended: {execution.status}"
-            return _failed(
-                job, f"execution_{execution.status}", f"{words}: {execution.words}" if execution.words else words
-            )
+            more = excerpt(execution.words, self._unspeakable(job))  # a failed call back is told with its headers
+            return _failed(job, f"execution_{execution.status}", f"{words}: {more}" if more else words)
         return None
 
     async def stop(self, job: Job) -> None:
@@ -147,7 +154,8 @@ class WebhookRunner:
         """What a far side was told or could know, and may echo in its answer."""
         target = self._target
         derived = [self._derive.callback_token(job), self._derive.file_token(job), self._derive.boundary(job)]
-        return [*spellings(target.secrets), *derived, target.token or "", target.api_key or ""]
+        known = [target.token or "", target.api_key or "", *address_secrets(target.url)]
+        return [*spellings(target.secrets), *derived, *known]
 
 
 def _failed(job: Job, error_type: str, detail: str, words: Mapping[str, Json] | None = None) -> Failed:

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from app.domain.lifecycle import TroubleKind
 from app.infrastructure.http_client import Answer
 
 LONGEST_EXCERPT = 500
+GUESSABLE = 8  # characters
 STARTING = "n8n is starting up"  # sent with status 200 while n8n migrates its database
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+")
 EXECUTION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -45,11 +46,14 @@ def trouble_kind(answer: Answer) -> TroubleKind | None:
 
 def in_words(answer: Answer, secrets: Iterable[str]) -> str:
     """The status and the beginning of the answer, for an operator."""
-    opening = _WORDS.get(answer.status, f"the far side answered {answer.status}")
-    if 300 <= answer.status < 400:
-        opening += ", and redirects are not followed"
-    said = excerpt(answer.text, secrets)
+    opening, said = status_in_words(answer.status), excerpt(answer.text, secrets)
     return f"{opening}: {said}" if said else opening
+
+
+def status_in_words(status: int) -> str:
+    """What the status says by itself. Fit for a log: an answer's text may repeat what was sent, files' names included."""
+    opening = _WORDS.get(status, f"the far side answered {status}")
+    return f"{opening}, and redirects are not followed" if 300 <= status < 400 else opening
 
 
 def excerpt(text: str, secrets: Iterable[str]) -> str:
@@ -66,6 +70,14 @@ def spellings(secrets: Iterable[bytes]) -> Iterator[str]:
     for secret in secrets:
         yield secret.decode("utf-8", "replace")
         yield base64.b64encode(secret).decode()
+
+
+def address_secrets(url: str) -> Iterator[str]:
+    """The parts of a webhook's address that may be all that keeps strangers out: the end of its path, and its query.
+    What is shorter can be guessed, and masking it would only riddle words that have it by chance."""
+    parts = urlsplit(url)
+    values = [parts.path.rpartition("/")[2], *(value for _, value in parse_qsl(parts.query)), parts.query]
+    yield from (spelling for value in values for spelling in (value, unquote(value)) if len(spelling) >= GUESSABLE)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:

@@ -18,7 +18,7 @@ from app.launch.child import CannotStart, end_with_parent
 from app.launch.claims import CannotLaunch, check_demo, check_port, claim_children, claim_data_dir
 from app.launch.env_file import ensure_env_file
 from app.launch.fleet import Fleet
-from app.launch.greeting import greeting, wait_until_ready
+from app.launch.greeting import greeting, wait_until_ready, without_path
 
 READY_PATIENCE = timedelta(seconds=20)
 BESIDE_THE_WORKER = timedelta(seconds=12)  # what all the others together may take to end
@@ -95,8 +95,8 @@ async def _run(settings: Settings, say: Output, lock: int) -> int:
 
 async def _serve(settings: Settings, fleet: Fleet, say: Output, lock: int) -> None:
     variables = programs.environment(settings)
-    workflow = settings.n8n_webhook_url
-    if workflow is None:
+    workflow = without_path(settings.n8n_webhook_url or "")
+    if settings.n8n_webhook_url is None:
         fleet.start(programs.demo(settings, (lock,), variables))
         workflow = "the demo in demo/; set N8N_WEBHOOK_URL for your own"
     command, url = await asyncio.to_thread(_embedded_queue, settings)

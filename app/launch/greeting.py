@@ -10,6 +10,7 @@ import shlex
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from app.core.settings import Settings, reachable
 
@@ -43,6 +44,12 @@ async def _state(host: str, port: int) -> str | None:
         return None
     finally:
         writer.close()
+
+
+def without_path(url: str) -> str:
+    """Where a webhook is. Its path is left out: it may be all that keeps strangers from it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}, at the path in N8N_WEBHOOK_URL"
 
 
 def greeting(settings: Settings, env_file: Path, root: Path, workflow: str, state: str) -> list[str]:

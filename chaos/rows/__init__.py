@@ -16,5 +16,6 @@ NAMES = {
     "disk": "disk",
     "clocks": "clocks",
     "edits": "edits",
+    "secrets": "secrets",
     "planted": "planted",
 }

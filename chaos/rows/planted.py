@@ -159,6 +159,22 @@ MISTAKES: Sequence[Mistake] = (
         "attackers",
         1,
     ),
+    Mistake(
+        "what a receiver of notices answered is logged",
+        "infrastructure/notifier_webhook.py",
+        "DeliveryTrouble(kind, status_in_words(answer.status), ",
+        "DeliveryTrouble(kind, answer.text, ",
+        "secrets",
+        1,
+    ),
+    Mistake(
+        "an answer is kept with what it echoes",
+        "infrastructure/runner_webhook.py",
+        "secrets = [bearer, *self._unspeakable(job)]",
+        "secrets = list[str]()",
+        "secrets",
+        1,
+    ),
 )
 
 

@@ -107,9 +107,11 @@ async def test_anything_but_2xx_is_trouble(
     assert len(far.receipts) == 1
 
 
-async def test_trouble_carries_the_wish_and_no_secret(far: FarSide, notifier: Notifier) -> None:
-    far.will(reply(429, json.dumps({"echo": SECRETS[0].decode()}), headers={"Retry-After": "30"}))
+async def test_trouble_carries_the_wish_and_nothing_that_was_sent(far: FarSide, notifier: Notifier) -> None:
+    echoed = json.dumps({"echo": SECRETS[0].decode(), "filename": "diagnosis.pdf"})
+    far.will(reply(429, echoed, headers={"Retry-After": "30"}))
     with pytest.raises(DeliveryTrouble) as caught:
         await notifier.tell(JOB, NOW)
     assert caught.value.retry_after == timedelta(seconds=30)
     assert SECRETS[0].decode() not in str(caught.value)
+    assert "diagnosis" not in str(caught.value)  # it is logged, and the answer may repeat the job

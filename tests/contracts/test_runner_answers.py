@@ -176,7 +176,7 @@ async def test_an_answer_before_the_body_was_read_counts(stage: Stage) -> None:
 async def test_each_attempt_keeps_its_request_and_answer_and_no_secret(stage: Stage) -> None:
     async def echo(call: Call) -> None:
         await call.read_body()
-        echoed = f"{call.receipt.headers} {SECRETS[0].decode()} {TOKEN}".encode()
+        echoed = f"{call.receipt.headers} {SECRETS[0].decode()} {TOKEN} 5b1cfa90-secret".encode()
         await call.send(answer(status, echoed + b"w" * 9000, "text/plain; charset=utf-8"))
 
     for status in (200, 400, 503):

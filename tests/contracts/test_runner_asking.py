@@ -11,9 +11,11 @@ import pytest
 
 from app.domain.lifecycle import Failed, Noted, NoteKind
 from app.domain.protocols import Runner
+from app.domain.signing import Scope
 from app.infrastructure import n8n_executions
 from tests.contracts.runner_stage import (
     API_KEY,
+    CAPABILITIES,
     Stage,
     staged,
 )
@@ -51,12 +53,14 @@ async def test_a_far_side_that_is_still_at_it_is_noted(stage: Stage, status: str
 
 @pytest.mark.parametrize("status", ["error", "crashed", "canceled"])
 async def test_an_execution_that_broke_off_fails_the_job(stage: Stage, status: str) -> None:
-    error = {"message": "Bad request", "description": f"no such database {API_KEY}"}
+    job = await stage.job(execution_id="7")
+    token = CAPABILITIES.grant(Scope.CALLBACK, job.job_id)  # as in the headers of a call back that failed
+    error = {"message": "Bad request", "description": f"no such database {API_KEY} {token}"}
     stage.far.will(reply(200, json.dumps({"status": status, "data": {"resultData": {"error": error}}})))
-    event = await asked(stage).ask(await stage.job(execution_id="7"))
+    event = await asked(stage).ask(job)
     assert isinstance(event, Failed)
     assert event.error.type == f"execution_{status}"
-    assert ("no such database ***" in event.error.detail) == (status != "canceled")
+    assert ("no such database *** ***" in event.error.detail) == (status != "canceled")
 
 
 async def test_an_execution_that_succeeded_in_silence_fails_the_job(stage: Stage) -> None:

@@ -52,6 +52,7 @@ from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from app.services import Services, UploadLimits
 from app.services.changes import Changes
 from app.services.clock import DatabaseClock
+from app.services.counts import Counts
 from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
@@ -191,6 +192,7 @@ class _Builder:
             log=self.log,
             agenda=self.agenda,
             search=self.search,
+            counts=Counts(self.search, workflows, self.clock),
             statistics=self.statistics,
             estimates=Estimates(self.statistics, self.clock),
             queue=queue,

@@ -15,6 +15,7 @@ from app.domain.tools import Renderer
 from app.domain.workflow import Workflow
 from app.services.checkpoints import CheckpointKeeper
 from app.services.clock import DatabaseClock
+from app.services.counts import Counts
 from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
@@ -55,6 +56,7 @@ class Services:
     log: JobLogStore
     agenda: JobAgenda
     search: JobSearch
+    counts: Counts
     statistics: JobStatistics
     estimates: Estimates
     queue: JobQueue

@@ -15,7 +15,7 @@ from app.web import history, words
 from app.web.gate import Operator, OperatorsForm, Ours, job_id_of, same_site
 from app.web.job_view import job_view
 from app.web.ops_chart import SAMPLE, Day
-from app.web.ops_view import curl, figures, job_counts, may_retry, needs
+from app.web.ops_view import curl, figures, may_retry, needs
 from app.web.ops_wishes import WITHIN, Wishes
 from app.web.rendering import page
 from app.web.sessions import Session
@@ -73,7 +73,7 @@ async def overview_fragment(
 async def _overview(
     request: Request, services: Services, session: Session, wanted: Wishes, cursor: str
 ) -> dict[str, Any]:
-    counts = await job_counts(services)
+    counts = await services.counts.now()
     names = {name: each.title for name, each in sorted(services.workflows.items())} | {
         name: name for name, _ in counts.by_workflow if name not in services.workflows
     }

@@ -48,13 +48,6 @@ class Figures:
         return self.oldest_queued is not None and self.oldest_queued > SLOW_QUEUE
 
 
-async def job_counts(services: Services) -> JobCounts:
-    """The database's figures. Raises Unavailable."""
-    now = services.clock()
-    before = {name: now - workflow.periods.callback_timeout for name, workflow in services.workflows.items()}
-    return await services.search.counts(before)
-
-
 async def figures(services: Services, counts: JobCounts) -> Figures:
     """Counts, and how the queue does."""
     found = Counter(dict.fromkeys(JobStatus, 0))

@@ -34,6 +34,7 @@ from app.infrastructure.memory_usage_meter import MemoryUsageMeter
 from app.infrastructure.signer_ed25519 import Ed25519Signer
 from app.services import Services, UploadLimits
 from app.services.checkpoints import CheckpointKeeper
+from app.services.counts import Counts
 from app.services.estimates import Estimates
 from app.services.freshness import FreshnessService
 from app.services.housekeeping import Housekeeping
@@ -143,6 +144,7 @@ class World:
                 log=log,
                 agenda=agenda,
                 search=search,
+                counts=Counts(search, WORKFLOWS, clock),
                 statistics=statistics,
                 estimates=Estimates(statistics, clock),
                 queue=queue,

@@ -16,7 +16,6 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from app.api.auth import Ours
-from app.api.v1.queue import job_counts
 from app.domain.errors import Unavailable
 from app.domain.protocols import JobCounts
 
@@ -30,7 +29,7 @@ async def metrics(services: Ours) -> Response:
     """Figures in Prometheus' text format; without those of the jobs while the database is away."""
     registry = CollectorRegistry(auto_describe=False)
     with suppress(Unavailable):
-        registry.register(JobFigures(await job_counts(services), services.clock()))
+        registry.register(JobFigures(await services.counts.now(), services.clock()))
     return Response(process_figures(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

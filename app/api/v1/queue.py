@@ -34,7 +34,7 @@ class QueueInfo(BaseModel):
 @router.get("", response_model=QueueInfo, dependencies=[Depends(client)])
 async def queue(services: Ours) -> Response:
     """The state of the queue. Answers without the queue's own part while the queue is away."""
-    counts = await job_counts(services)
+    counts = await services.counts.now()
     try:
         report = await services.queue.report()
     except Unavailable:
@@ -48,13 +48,6 @@ async def queue(services: Ours) -> Response:
         registries=dict(report.registries) if report else None,
     )
     return json_response(info)
-
-
-async def job_counts(services: Services) -> JobCounts:
-    """The database's figures. Raises Unavailable."""
-    now = services.clock()
-    before = {name: now - workflow.periods.callback_timeout for name, workflow in services.workflows.items()}
-    return await services.search.counts(before)
 
 
 def by_status(counts: JobCounts) -> dict[JobStatus, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from app.web import audit_page, hand_in, login, ops, profiles, reference, rendering, ticket
+from app.web import audit_page, hand_in, login, ops, profiles, reference, rendering, schedules, ticket
 from app.web.failures import install_failures
 from app.web.fragments import Fragments
 from app.web.gate import logged_in
@@ -23,6 +23,7 @@ def install(app: FastAPI, *, read_parts: ReadParts) -> None:
         hand_in.router,
         ticket.router,
         ops.router,
+        schedules.router,
         profiles.router,
         audit_page.router,
         reference.router,

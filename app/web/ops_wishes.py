@@ -21,7 +21,7 @@ WITHIN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """The chosen filters; what makes no sense is taken as not chosen. `since` and `before` come from a chart's hour."""
+    """The chosen filters; what makes no sense is taken as not chosen. `since` and `before` are written by people, or come from a chart's hour."""
 
     status: str = ""
     workflow: str = ""
@@ -36,15 +36,22 @@ class Wishes:
         return JobStatus(self.status) if self.status in list(JobStatus) else None
 
     def between(self, now: datetime) -> Between:
-        """When a wanted job was handed in."""
+        """When a wanted job was handed in: within, and between, if both were chosen."""
+        since, before = _time(self.since), _time(self.before)
         if self.within in WITHIN:
-            return Between(since=now - WITHIN[self.within][1])
-        return Between(since=_time(self.since), before=_time(self.before))
+            recent = now - WITHIN[self.within][1]
+            since = recent if since is None else max(since, recent)
+        return Between(since=since, before=before)
 
     @property
-    def hour(self) -> tuple[datetime | None, datetime | None]:
-        """Both ends of the time that a link gave, for people."""
-        return _time(self.since), _time(self.before)
+    def since_field(self) -> str:
+        """What stands in the form's field, which knows neither seconds nor zones: minutes in UTC."""
+        return _field(self.since)
+
+    @property
+    def before_field(self) -> str:
+        """As `since_field`."""
+        return _field(self.before)
 
     def known(self, workflows: Collection[str]) -> Wishes:
         """The same without what nobody can have chosen."""
@@ -68,8 +75,16 @@ class Wishes:
 
 
 def _time(text: str) -> datetime | None:
+    """A time with its zone, or one of UTC, as a form's field gives it."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return at.astimezone(UTC) if at.tzinfo and at.year > 1970 else None
+    if not 1970 < at.year < 9999:  # beyond lie times that a zone moves out of the calendar
+        return None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _field(text: str) -> str:
+    at = _time(text)
+    return f"{at:%Y-%m-%dT%H:%M}" if at else ""

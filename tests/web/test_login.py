@@ -15,7 +15,15 @@ from tests.web.conftest import OURS
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"
-DOORS = ("/", "/ops", "/ops/fragment", f"/ops/jobs/{UNKNOWN}", f"/audit/{UNKNOWN}", f"/ops/jobs/{UNKNOWN}/fragment")
+DOORS = (
+    "/",
+    "/ops",
+    "/ops/schedules",
+    "/ops/fragment",
+    f"/ops/jobs/{UNKNOWN}",
+    f"/audit/{UNKNOWN}",
+    f"/ops/jobs/{UNKNOWN}/fragment",
+)
 
 
 def sessions(**changes):

@@ -62,12 +62,23 @@ def test_quantiles_are_values_that_were_there():
 
 
 def test_what_nobody_can_have_chosen_is_not_chosen():
-    odd = Wishes(status="lost", workflow="nobody's", text=" a\x00b ", within="ever", since="soon", before="2026-11-23")
+    odd = Wishes(
+        status="lost",
+        workflow="nobody's",
+        text=" a\x00b ",
+        within="ever",
+        since="soon",
+        before="9999-12-31T23:59-12:00",
+    )
     assert odd.known(["n8n"]) == Wishes(text="ab")
     assert not Wishes().known([])
     day = Wishes(since="2026-11-23T12:00:00.000Z", before="2026-11-23T13:00:00.000Z").known([])
     assert day.between(AT) == Between(since=AT, before=AT + timedelta(hours=1))
     assert Wishes(within="day").between(AT) == Between(since=AT - timedelta(days=1))
+    typed = Wishes(within="day", since="2026-11-22T13:00", before="2026-11-23T12:30").known([])
+    assert typed.between(AT) == Between(since=AT - timedelta(hours=23), before=AT + timedelta(minutes=30))
+    assert Wishes(within="hour", since="2026-11-22T13:00").between(AT) == Between(since=AT - timedelta(hours=1))
+    assert (day.since_field, day.before_field, odd.since_field) == ("2026-11-23T12:00", "2026-11-23T13:00", "")
     assert Wishes(text="a b&c").query(cursor="x") == "text=a+b%26c&cursor=x"
 
 
@@ -94,6 +105,7 @@ async def test_operations_draw_the_last_day_and_say_it_in_words(operator, world)
         ("status=failure&text=invoice", set()),
         ("within=hour", {"invoice.txt", "broken.txt"}),
         ("before=2026-01-01T00:00:00Z", set()),
+        ("since=2026-01-01T00:00&before=2199-01-01T00:00", {"invoice.txt", "broken.txt"}),
         ("since=nonsense", {"invoice.txt", "broken.txt"}),
         ("cursor=made-up&text=invoice", {"invoice.txt"}),
     ],

@@ -65,8 +65,8 @@
   const steady = (html) => html.replace(/ data-now="[^"]*"/, "").replace(/(data-since>)[^<]*/g, "$1");
   let shown = null, asking = false, again = false, trouble = 0, timer = 0, source = null, heard = false, listened = -Infinity;
 
-  // A list may be open, a text half written: neither is taken away.
-  const busy = (field) => live.contains(field) && (field.tagName === "SELECT" || (field.tagName === "INPUT" && field.type === "search"));
+  // A list may be open, a text or a time half written: none is taken away.
+  const busy = (field) => live.contains(field) && Boolean(field.closest("form.filter"));
 
   function swap(html) {
     const fresh = steady(html);

@@ -25,7 +25,7 @@
     if (button.dataset.sure && !confirm(button.dataset.sure)) event.preventDefault();
   });
 
-  document.addEventListener("change", (event) => event.target.closest("#filter")?.requestSubmit());
+  document.addEventListener("change", (event) => event.target.matches("#filter select, #filter [type=search]") && event.target.form.requestSubmit());
   document.getElementById("live")?.addEventListener("swapped", dress);
   dress();
 })();

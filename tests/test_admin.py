@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from app.admin.__main__ import main
 from app.domain import lifecycle
 from app.domain.statements import base64_of
 from app.infrastructure.checkpoint_book_file import FileCheckpointBook
@@ -94,3 +95,10 @@ def test_a_large_database_is_looked_at_by_several_processes_that_tell_one_truth(
     status, findings, _ = verified(tmp_path, url)
     assert (status, sorted(findings)) == (1, [first, last])
     assert made >= WORTH_CUTTING
+
+
+def test_what_is_no_id_of_a_job_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", "verify", "--job", "receipt.png"])
+    assert ended.value.code == 2
+    assert "argument --job: a job's id is a UUID" in capsys.readouterr().err

@@ -45,7 +45,10 @@ async def erase(settings: Settings, job_id: JobId) -> int:
 
 
 def _job_id(text: str) -> JobId:
-    return JobId(UUID(text))
+    try:
+        return JobId(UUID(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError("a job's id is a UUID, as hand-in answers it") from None
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ JOB = JOBS + "/{job_id}"
 PROFILE = "/api/v1/profiles/{username}"
 SCHEDULES = "/api/v1/schedules"
 RESEARCH = "/research"
+REPORTS = "/api/v1/reports"
 _ID, _AT = "0199aaaa-0000-7000-8000-000000000000", "2026-11-27T12:00:00.000000Z"
 RETRY_AFTER = {"description": "After how many seconds to try again.", "schema": {"type": "integer", "minimum": 1}}
 _CHALLENGE = {"description": "`Bearer`.", "schema": {"type": "string"}}
@@ -61,6 +62,8 @@ REFUSALS: Mapping[tuple[str, str], tuple[int, ...]] = {
     ("post", SCHEDULES): (400, 408, 413, 422),
     ("post", RESEARCH): (400, 408, 413, 422, 429, 507),
     ("get", RESEARCH): (422,),
+    ("post", REPORTS): (400, 408, 413, 415, 422, 429, 507),
+    ("get", REPORTS + "/{job_id}/download"): (422,),
 }
 IDS = ("{job_id}", "{schedule_id}", "{research_id}")
 _WITHOUT_404 = frozenset({JOB + "/callback"})  # existence is not told

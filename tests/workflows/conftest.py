@@ -1,4 +1,6 @@
-"""The whole service on SQLite, with a folder of documents, and a client of its API; jobs are run by hand."""
+"""The whole service on SQLite, with a folder of documents, and a client of its API.
+
+Every answer is held against the API's own description; jobs are run by hand."""
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from app.bootstrap.services import open_services
 from app.core.settings import Settings
 from app.domain.models import JobId
 from app.services import Services
+from tests.api.description import Described
 from tests.workflows.corpus import write_corpus
 
 KEY = "ada-key-0123456789abcdefgh"
@@ -71,7 +74,10 @@ def open_desk(tmp_path, corpus):
             async with app.router.lifespan_context(app):
                 transport = httpx.ASGITransport(app)
                 headers = {"Authorization": f"Bearer {KEY}"}
-                async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as http:
+                hooks = {"response": [Described(app).check]}
+                async with httpx.AsyncClient(
+                    transport=transport, base_url="http://test", headers=headers, event_hooks=hooks
+                ) as http:
                     yield Desk(http, services)
 
     return open_desk

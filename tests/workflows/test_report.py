@@ -106,6 +106,13 @@ async def test_what_is_wrong_is_refused_and_named(desk, body, field):
     assert field in [problem["field"] for problem in answer.json()["errors"]]
 
 
+async def test_what_is_no_json_is_refused(desk):
+    json, text = {"Content-Type": "application/json"}, {"Content-Type": "text/plain"}
+    assert (await desk.http.post("/api/v1/reports", content=b'{"topic": NaN}', headers=json)).status_code == 400
+    assert (await desk.http.post("/api/v1/reports", content=b"{}" + b" " * (2 << 20), headers=json)).status_code == 413
+    assert (await desk.http.post("/api/v1/reports", content=b'{"topic": "x"}', headers=text)).status_code == 415
+
+
 async def test_a_name_that_is_not_there_is_refused_with_the_names_that_are(desk):
     for body, names in (
         ({"template": "novel"}, "brief, comparison, deep-dive, incident-review"),

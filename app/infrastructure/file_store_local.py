@@ -89,8 +89,11 @@ class LocalFileStore:
         path = self._path(job_id)
 
         def remove() -> None:
-            with suppress(FileNotFoundError):
+            try:
                 path.unlink()
+            except FileNotFoundError:
+                path.parent.stat()  # where the whole disk is away, nothing was removed
+            else:
                 _sync_folder(path.parent)
 
         await self._call(remove)
@@ -124,7 +127,10 @@ class LocalFileStore:
                     yield JobId(UUID(path.name))
 
     def _room(self) -> int:
-        usage = os.statvfs(self._stored)
+        try:
+            usage = os.statvfs(self._stored)
+        except OSError as error:
+            raise _failed(error) from error
         free = usage.f_bavail * usage.f_frsize
         if free < self._min_free:
             raise DiskFull("there is too little room left to take files", timedelta(minutes=1))
@@ -142,11 +148,13 @@ class LocalFileStore:
             await asyncio.wait([running])
             raise
         except FileNotFoundError as error:
+            if not self._stored.is_dir():  # a disk that is not mounted has lost nothing
+                raise _failed(error) from error
             raise FileGone("the file is no longer kept") from error
         except OSError as error:
             if error.errno in FULL:
                 raise DiskFull("the disk is full", timedelta(minutes=1)) from error
-            raise Unavailable(f"the file store failed: {os.strerror(error.errno or 0)}") from error
+            raise _failed(error) from error
 
 
 class _Upload:
@@ -232,6 +240,10 @@ async def _pieces(chunks: AsyncIterator[bytes], max_size: int) -> AsyncIterator[
             waiting, size = [], 0
     if size:
         yield b"".join(waiting)
+
+
+def _failed(error: OSError) -> Unavailable:
+    return Unavailable(f"the file store failed: {os.strerror(error.errno or 0)}")
 
 
 def _sync_folder(folder: Path) -> None:

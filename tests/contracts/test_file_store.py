@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import DiskFull, FileGone, Malformed, TooLarge
+from app.domain.errors import DiskFull, FileGone, Malformed, TooLarge, Unavailable
 from app.domain.models import JobId, new_job_id
 from app.domain.protocols import FileStore
 from app.infrastructure.file_store_local import PIECE, LocalFileStore
@@ -177,6 +177,27 @@ async def test_below_the_floor_of_free_space_nothing_is_taken(tmp_path: Path) ->
     assert caught.value.retry_after > timedelta()
     with pytest.raises(DiskFull):
         await store.check()
+    store.close()
+
+
+async def test_while_the_disk_is_away_the_store_is_unavailable_and_no_file_counts_as_removed(tmp_path: Path) -> None:
+    store, kept = LocalFileStore(tmp_path / "disk", min_free=0), job_id()
+    await store.save(kept, "a", stream(b"abc"), LIMIT)
+    (tmp_path / "disk").rename(tmp_path / "away")
+    with pytest.raises(Unavailable):
+        await store.save(job_id(), "b", stream(b"abc"), LIMIT)
+    with pytest.raises(Unavailable):
+        await store.link(job_id(), kept)
+    with pytest.raises(Unavailable):
+        await store.check()
+    with pytest.raises(Unavailable):
+        await store.remove(kept)
+    with pytest.raises(Unavailable):
+        async with store.open(kept):
+            pass
+    (tmp_path / "away").rename(tmp_path / "disk")
+    async with store.open(kept) as content:
+        assert b"".join([piece async for piece in content.chunks()]) == b"abc"
     store.close()
 
 

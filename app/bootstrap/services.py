@@ -46,6 +46,7 @@ from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_revision import revision_is_current
 from app.infrastructure.step_store_sql import SqlStepStore
 from app.infrastructure.step_tools import with_door
+from app.infrastructure.uploads_stored import StoredUploads
 from app.infrastructure.usage_meter_sql import SqlUsageMeter
 from app.infrastructure.webhook_target import WebhookTarget
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
@@ -151,7 +152,7 @@ class _Builder:
         feed = RedisJobFeed(redis_url(settings), settings.queue_name, self.search.versions, settings.feed_every)
         await self.stack.enter_async_context(feed)
         delivered = configured_workflows(settings)
-        given = tools(settings, self.stack, self.database, self.clock)
+        given = tools(settings, self.stack, self.database, self.clock, StoredUploads(self.log, self.files))
         found = local_workflows(settings.workflows_dir, self.periods, taken=delivered)
         local = {name: with_door(workflow, given) for name, workflow in found.items()}
         workflows = {name: workflow for name, (workflow, _) in delivered.items()} | local

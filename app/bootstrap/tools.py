@@ -9,7 +9,7 @@ from typing import Any
 
 from app.bootstrap.report_tools import manners, report_tools
 from app.core.settings import Settings
-from app.domain.tools import CodeHost
+from app.domain.tools import CodeHost, Uploads
 from app.infrastructure.answer_cache_sql import SqlAnswerCache
 from app.infrastructure.code_host_github import GithubCodeHost
 from app.infrastructure.http_client import build_client
@@ -18,7 +18,7 @@ from app.infrastructure.sql_database import SqlDatabase
 
 
 def tools(
-    settings: Settings, stack: AsyncExitStack, database: SqlDatabase, clock: Callable[[], datetime]
+    settings: Settings, stack: AsyncExitStack, database: SqlDatabase, clock: Callable[[], datetime], uploads: Uploads
 ) -> Mapping[Any, object]:
     """By type. What must be closed is closed by the stack."""
     client = build_client(verify=True, ca_file=None, connections=settings.worker_concurrency)
@@ -31,4 +31,4 @@ def tools(
         url=settings.github_api_url,
         token=settings.github_token.get_secret_value() if settings.github_token else None,
     )
-    return {CodeHost: github, **report_tools(settings, stack)}
+    return {CodeHost: github, Uploads: uploads, **report_tools(settings, stack)}

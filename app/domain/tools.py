@@ -13,6 +13,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
+from app.domain.models import JobId
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -139,6 +141,22 @@ class DocumentReader(Protocol):
 
     async def extract(self, name: str, content: bytes) -> Page:
         """The prose of the document called `name`, whose ending says what it is. Raises ToolRefused where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that was handed in, under the name that it was given."""
+
+    name: str
+    content: bytes
+
+
+class Uploads(Protocol):
+    """Files that were handed in with jobs of this service, whoever did so."""
+
+    async def read(self, job_id: JobId, longest: int) -> Upload:
+        """The file of this job. Raises ToolRefused where there is none (any more), or one of more bytes than that."""
         ...
 
 

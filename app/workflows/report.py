@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from app.domain.errors import FieldProblem, Invalid, ToolRefused, ToolTrouble
-from app.domain.models import Json
+from app.domain.models import JobId, Json
 from app.domain.report import Checked, Section, Templates, Written, checked, chosen, in_order_of_citation, markdown
 from app.domain.tools import (
     Brief,
@@ -28,16 +29,18 @@ from app.domain.tools import (
     Search,
     Sentence,
     Source,
+    Uploads,
 )
 from app.domain.work import Work
 from app.domain.workflow import FileRules
 from app.workflows.declaration import local_workflow, step
-from app.workflows.report_params import FORMATS, MOST_SOURCES, DocumentReport, Report
+from app.workflows.report_params import FORMATS, MOST_SOURCES, UPLOAD, DocumentReport, Report
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 READABLE = ("text/*", "application/pdf", "application/zip", DOCX)
 LONGEST_SOURCE = 80_000  # characters that are kept of one
 SNIPPET_IS_ENOUGH = 200  # an introduction of this length stands in for a page that cannot be read
+LARGEST_DOCUMENT = 50 * 1024 * 1024
 LARGEST_REPORT = 200_000  # bytes of Markdown: a result is 256 KiB at most
 
 
@@ -62,11 +65,11 @@ async def gather(work: Work, search: Search, documents: Documents) -> Json:
     return {"hits": [_plain(hit) for hit in hits[:MOST_SOURCES]], "missing": list(missing)}
 
 
-async def read(work: Work, reader: PageReader) -> Json:
+async def read(work: Work, reader: PageReader, uploads: Uploads, documents: DocumentReader) -> Json:
     """The texts of what was found; one text twice is one source."""
     gathered: Any = work.outputs["gather"]
     hits = [Hit(**(hit | {"published_at": _moment(hit["published_at"])})) for hit in gathered["hits"]]
-    pages = await asyncio.gather(*(_page(hit, reader) for hit in hits))
+    pages = await asyncio.gather(*(_page(hit, reader, uploads, documents) for hit in hits))
     failed = [page for page in pages if not isinstance(page, Page)]
     missing = [*gathered["missing"], *map(str, failed)]
     sources = _numbered([page for page in pages if isinstance(page, Page)])
@@ -146,11 +149,16 @@ def check_all(sections: list[dict[str, Any]], texts: Mapping[int, str]) -> list[
     ]
 
 
-async def _page(hit: Hit, reader: PageReader) -> Page | ToolRefused | ToolTrouble:
+async def _page(
+    hit: Hit, reader: PageReader, uploads: Uploads, documents: DocumentReader
+) -> Page | ToolRefused | ToolTrouble:
     """What a hit holds, or why it is missing, as a sentence."""
     if hit.text is not None:
         return Page(url=hit.url, title=hit.title, text=hit.text, published_at=hit.published_at)
     try:
+        if hit.url.startswith(UPLOAD):
+            upload = await uploads.read(JobId(UUID(hit.url.removeprefix(UPLOAD))), LARGEST_DOCUMENT)
+            return await documents.extract(upload.name, upload.content)
         return await reader.read(hit.url)
     except (ToolRefused, ToolTrouble) as error:
         if len(hit.snippet) >= SNIPPET_IS_ENOUGH:
@@ -267,7 +275,7 @@ WORKFLOWS = (
         DocumentReport,
         [step("Planning", plan), step("Reading", read_document, weight=2), *_WRITING],
         door=known_names,
-        file=FileRules(media_types=READABLE, max_size=50 * 1024 * 1024),
+        file=FileRules(media_types=READABLE, max_size=LARGEST_DOCUMENT),
         formats=FORMATS,
     ),
 )

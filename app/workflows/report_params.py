@@ -10,6 +10,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 Format = Literal["md", "html", "pdf", "docx"]
 FORMATS: tuple[Format, ...] = ("md", "html", "pdf", "docx")
 MOST_SOURCES = 40
+UPLOAD = "job:"  # and the id of the job with which it was handed in
+_ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+SOURCE = rf"^(search|documents|{UPLOAD}{_ID}|https?://[^\s]{{1,2000}})$"
 
 
 def _list(value: object) -> object:
@@ -85,12 +88,12 @@ class Report(DocumentReport):
     """With sources to be gathered."""
 
     sources: Annotated[
-        list[Annotated[str, Field(pattern=r"^(search|documents|https?://[^\s]{1,2000})$"), AfterValidator(_with_host)]],
+        list[Annotated[str, Field(pattern=SOURCE), AfterValidator(_with_host)]],
         BeforeValidator(_list),
     ] = Field(
         default=["search"],
         min_length=1,
         max_length=MOST_SOURCES,
         title="Sources",
-        description="search (all that is configured), documents (the folder only), or web addresses",
+        description="search (all that is configured), documents (the folder only), web addresses, or job:<id> for a file handed in before",
     )

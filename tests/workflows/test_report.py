@@ -158,6 +158,23 @@ async def test_a_document_that_is_handed_in_is_reported_on(desk, corpus):
     assert made["report"]["unsupported"] == 0
 
 
+async def test_a_report_stands_on_documents_that_were_handed_in_before(desk, corpus):
+    jobs = []
+    for name in ("hamburg.txt", "genoa.txt"):
+        path = next(corpus.glob(f"{name.partition('.')[0]}.*"))
+        data = {"workflow": "document_report", "topic": "shore power"}
+        answer = await desk.http.post("/api/v1/jobs", data=data, files={"file": (path.name, path.read_bytes())})
+        jobs.append(answer.json()["job_id"])
+    gone = "0199aaaa-0000-7000-8000-000000000000"
+    made = await desk.report(topic="shore power", sources=[f"job:{job}" for job in [*jobs, gone]])
+    report = made["report"]
+    assert {source["url"].partition(".")[0] for source in report["sources"]} == {"hamburg", "genoa"}
+    assert (report["unsupported"], len(report["missing"])) == (0, 1)
+    assert gone in report["missing"][0]
+    nothing = await desk.report(topic="shore power", sources=[f"job:{gone}"])
+    assert (nothing["status"], "there is no file of a job" in nothing["error"]) == ("failed", True)
+
+
 async def test_a_page_that_cannot_be_read_is_said_and_the_others_count(open_desk):
     text = "Shore power came to the port of Oslo in 2011, and ferries use it every night. " * 8
     pages = {"/a": (200, "text/plain", text.encode(), {})}

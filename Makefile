@@ -4,12 +4,15 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format newcomer chaos fuzz bench profile screenshots test-n8n browser breakers requirements clean
+.PHONY: help run test check format newcomer chaos fuzz bench profile screenshots test-n8n browser breakers llm requirements clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-run: $(VENV)/.run  ## Serve everything on HOST:PORT (127.0.0.1:8000), data in DATA_DIR (.data); Ctrl-C stops it
+# Where the environment or .env name a model, what speaks with it is installed, too.
+LLM = $(if $(LLM_MODEL)$(shell sed -n 's/^LLM_MODEL=//p' .env 2>/dev/null),$(VENV)/.llm)
+
+run: $(VENV)/.run $(LLM)  ## Serve everything on HOST:PORT (127.0.0.1:8000), data in DATA_DIR (.data); Ctrl-C stops it
 	@exec $(PY) -m app.launch --with-parent
 
 test: $(VENV)/.dev browser  ## Run all tests; nothing needs to be installed or running
@@ -63,6 +66,8 @@ browser:  # the tests of the pages need a chromium; where it cannot be installed
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; fi
 
+llm: $(VENV)/.llm  ## Install what LLM_MODEL needs: the libraries of the providers
+
 requirements: $(VENV)/.dev  ## Renew the pins from the ranges in pyproject.toml
 	$(PY) scripts/pins.py
 
@@ -75,6 +80,10 @@ $(VENV)/.run: requirements.txt scripts/environment.py
 	@$(PYTHON) scripts/environment.py $(VENV) requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+$(VENV)/.llm: requirements-llm.txt $(VENV)/.run
+	@$(PYTHON) scripts/environment.py $(VENV) requirements-llm.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements-llm.txt $(VENV)/.run
 	@$(PYTHON) scripts/environment.py $(VENV) requirements-dev.txt
 	@touch $@

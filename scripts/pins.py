@@ -20,14 +20,20 @@ REPORT = (
 
 
 def main() -> None:
-    """Writes requirements.txt and, on top of it, requirements-dev.txt."""
+    """Writes requirements.txt and, on top of it, requirements-llm.txt and, on top of both, requirements-dev.txt."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras, client = project["optional-dependencies"], project["dependencies"]
     server = _resolved([*extras["server"], *client])  # who runs the service can use the command beside it
     _write("requirements.txt", "run-time pins", server, extras["server"])
-    both = _resolved([*extras["dev"], *(f"{name}=={version}" for name, version in server.items())])
-    tools = {name: version for name, version in both.items() if name not in server}
-    _write("requirements-dev.txt", "tools and tests in addition", tools, extras["dev"], "-r requirements.txt\n")
+    known = {**server}
+    for extra, title, below in (
+        ("llm", "what LLM_MODEL needs in addition", "requirements.txt"),
+        ("dev", "tools and tests in addition", "requirements-llm.txt"),
+    ):
+        both = _resolved([*extras[extra], *(f"{name}=={version}" for name, version in known.items())])
+        more = {name: version for name, version in both.items() if name not in known}
+        _write(f"requirements-{extra}.txt", title, more, extras[extra], f"-r {below}\n")
+        known |= more
 
 
 def _resolved(ranges: list[str]) -> dict[str, str]:

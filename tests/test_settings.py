@@ -1,6 +1,7 @@
 """Settings: what is refused, in which words, and that `.env.example` tells the truth."""
 
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -153,6 +154,13 @@ def test_what_cannot_work_is_one_line_that_names_the_variable(load, values, line
 
 def test_what_does_not_fit_together_is_told_all_at_once(load):
     assert len(problems(load, N8N_WEBHOOK_URL="https://x.test", NOTIFY_URL="https://x.test")) == 3
+
+
+def test_a_model_without_what_speaks_with_models_is_told_with_the_command_that_installs_it(load, monkeypatch):
+    model = {"LLM_MODEL": "openai:gpt-5", "OPENAI_API_KEY": KEY}
+    assert load(**model).llm_model == "openai:gpt-5"
+    monkeypatch.setitem(sys.modules, "pydantic_ai", None)  # as where it was never installed
+    assert problems(load, **model) == ["LLM_MODEL is set, and what speaks with models is not installed: make llm"]
 
 
 def test_a_webhook_without_authorization_needs_no_token(load):

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -210,6 +211,8 @@ def _conflicts(settings: Settings) -> Iterator[str]:
 
 def _report_conflicts(settings: Settings) -> Iterator[str]:
     model = settings.llm_model or ""
+    if model and find_spec("pydantic_ai") is None:
+        yield "LLM_MODEL is set, and what speaks with models is not installed: make llm"
     if model.startswith("anthropic:") and settings.anthropic_api_key is None:
         yield "ANTHROPIC_API_KEY is missing, and LLM_MODEL needs it"
     if settings.documents_dir is not None and not settings.documents_dir.is_dir():

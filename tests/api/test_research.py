@@ -103,6 +103,17 @@ async def test_a_cancelled_research_has_failed(api: httpx.AsyncClient, research_
     assert (told["status"], told["message"]) == ("FAILED", "The research was cancelled")
 
 
+async def test_the_list_leads_to_older_ones(api: httpx.AsyncClient) -> None:
+    begun = [(await api.post("/research", json={"topic": f"owls {n}"})).json()["research_id"] for n in range(5)]
+    found, where = [], "/research?limit=2"
+    while where:
+        page = await api.get(where)
+        found += [one["research_id"] for one in page.json()]
+        where = page.links.get("next", {}).get("url", "")
+    assert found == sorted(begun, reverse=True)
+    assert (await api.get("/research?cursor=nonsense")).status_code == 422
+
+
 async def test_the_list_has_research_only_the_newest_first(
     api: httpx.AsyncClient, research_id: str, png: bytes
 ) -> None:

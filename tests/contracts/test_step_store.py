@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from app.domain.errors import StaleAttempt
-from app.domain.models import Job, new_job_id
+from app.domain.models import Job, JobId, new_job_id
 from app.domain.protocols import StepOutput
 from app.domain.tools import Usage
+from app.services.retention import Retention
 from tests.contracts.sql_fixtures import Stores
 from tests.jobs import AT, CANCELLED, COMPLETED, ERASED, STARTED
 
@@ -78,6 +80,24 @@ async def test_erasing_a_job_erases_what_its_steps_made(stores: Stores) -> None:
     await stores.log.erase(erased, line)
     assert await stores.steps.kept(job.job_id) == []
     assert await stores.steps.kept(other.job_id) == [GATHERED]
+
+
+async def test_retention_removes_what_the_steps_of_old_jobs_made(stores: Stores) -> None:
+    old, new = await running(stores), await running(stores)
+    for one in (old, new):
+        await stores.steps.keep(one.job_id, 1, GATHERED)
+    ended = await stores.happened(old, COMPLETED)
+    assert ended.completed_at is not None
+
+    async def erase(job_id: JobId) -> Job:
+        await stores.log.erase(*stores.next(await stores.log.get(job_id), ERASED))
+        return await stores.log.get(job_id)
+
+    now = ended.completed_at + timedelta(days=8)
+    retention = Retention(stores.agenda, erase, lambda: now, timedelta(days=7), {})
+    assert (await retention.sweep(), await retention.sweep()) == (1, 0)
+    assert await stores.steps.kept(old.job_id) == []
+    assert await stores.steps.kept(new.job_id) == [GATHERED]
 
 
 async def test_many_jobs_keep_at_the_same_time(stores: Stores) -> None:

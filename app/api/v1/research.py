@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from itertools import accumulate
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -106,6 +107,7 @@ class Standing(BaseModel):
     progress: Progress
 
 
+LISTED = {200: {"headers": {"Link": {"description": "Where the next page is", "schema": {"type": "string"}}}}}
 BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Topic.model_json_schema()}}}}
 
 
@@ -127,15 +129,20 @@ async def begin(request: Request, client: Client, services: Ours) -> Response:
     return json_response(begun, 202, {"Location": f"/research/{job.job_id}"})
 
 
-@router.get("", response_model=list[Listed], dependencies=[Depends(client)])
-async def listed(services: Ours, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
-    """The newest, first."""
-    page = await services.search.page(workflow=WORKFLOW, limit=limit)
+@router.get("", response_model=list[Listed], dependencies=[Depends(client)], responses=LISTED)  # type: ignore[arg-type]
+async def listed(
+    services: Ours,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
+) -> Response:
+    """The newest first; a header `Link` with `rel="next"` leads to those that are older."""
+    page = await services.search.page(workflow=WORKFLOW, limit=limit, cursor=cursor)
     found = [
         Listed(research_id=job.job_id, topic=topic_of(job), status=word(job), created_at=job.created_at)
         for job in page.jobs
     ]
-    return Response(TypeAdapter(list[Listed]).dump_json(found), media_type="application/json")
+    link = {"Link": f'</research?{urlencode({"limit": limit, "cursor": page.next})}>; rel="next"'} if page.next else {}
+    return Response(TypeAdapter(list[Listed]).dump_json(found), headers=link, media_type="application/json")
 
 
 @router.get("/{research_id}", response_model=Research, dependencies=[Depends(client)])

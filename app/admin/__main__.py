@@ -1,5 +1,5 @@
 # ruff: noqa: T201 - a command line speaks by printing
-"""`python -m app.admin audit verify`, `audit key` and `erase JOB`."""
+"""`python -m app.admin audit verify`, `audit key`, `erase JOB` and `scrub`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from app.admin import record
 from app.admin.record import CANNOT_TELL, SOUND
+from app.bootstrap.record import rewrite
 from app.bootstrap.services import open_services
 from app.core.settings import Settings, settings_or_exit
 from app.domain.errors import CallslipError
@@ -22,7 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "erase":
-            return asyncio.run(erase(settings_or_exit(), options.job))
+            status = asyncio.run(erase(settings_or_exit(), options.job))
+            return scrub(settings_or_exit()) if options.scrub and status == SOUND else status
+        if options.command == "scrub":
+            return scrub(settings_or_exit())
         if options.action == "key":
             return record.show_keys(settings_or_exit(), renew=options.renew)
         return asyncio.run(
@@ -41,6 +45,16 @@ async def erase(settings: Settings, job_id: JobId) -> int:
     async with open_services(settings) as services:
         job = await services.tasks.erase(job_id)
     print(f"erased: job {job.job_id}, which ended as {job.status}")
+    return SOUND
+
+
+def scrub(settings: Settings) -> int:
+    """Rewrites the database, so that its files hold nothing any more of what was erased."""
+    if problem := record.no_database(settings.database_url):
+        print(problem, file=sys.stderr)
+        return CANNOT_TELL
+    rewrite(settings.database_url)
+    print("scrubbed: the database was written anew, without anything that had been erased")
     return SOUND
 
 
@@ -67,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     keys.add_argument("--renew", action="store_true", help="make a new key first; it signs after the next start")
     erasing = commands.add_parser("erase", help="remove a job's file and everything personal, keep its chain")
     erasing.add_argument("job", type=_job_id)
+    erasing.add_argument("--scrub", action="store_true", help="then do that, too")
+    commands.add_parser("scrub", help="rewrite the database's files without what was erased; writers wait meanwhile")
     return parser
 
 

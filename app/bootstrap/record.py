@@ -38,6 +38,13 @@ def trusting(keys: Sequence[bytes]) -> Authentic:
     return authentic(keys)
 
 
+def rewrite(url: str) -> None:
+    """Writes the database anew, without a trace of what was erased. Raises Misconfigured and StoreUnavailable."""
+    from app.infrastructure.sql_scrub import scrub  # noqa: PLC0415 - for the one command that does this
+
+    scrub(url)
+
+
 @asynccontextmanager
 async def opened_log(url: str) -> AsyncIterator[JobLogStore]:
     """The job log of a database, for reading: nothing is migrated, and nothing else is opened.

@@ -11,20 +11,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import inf
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from app.core.metrics import COMMIT
 from app.domain.errors import StoreUnavailable
 from app.domain.models import JobId
-from app.infrastructure.sql_engine import Engine, contended, translated
+from app.infrastructure.sql_engine import BUSY, Engine, contended, translated
 from app.infrastructure.sql_rows import Row, Values
+from app.infrastructure.sql_scrub import emptied
 
 logger = logging.getLogger(__name__)
 
 LARGEST_BATCH = 256
 IN_TURN = "SELECT pg_advisory_xact_lock(turn) FROM (SELECT unnest(%s::bigint[]) AS turn ORDER BY 1) AS turns"
 PAUSES = (0.0, 0.1, 0.5)  # seconds before each try to reach a database that went away
+SCRUB_AGAIN = 0.5  # seconds between tries to empty SQLite's log of what was erased, while somebody reads from it
+SCRUB_ANYWAY = 60.0  # and at least so often, for a process that erased and was killed before it could
 
 Outcome: TypeAlias = object  # what the change gives back, or the exception that its caller gets
 
@@ -115,6 +119,7 @@ class GroupWriter:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._scrub_at = 0.0 if engine.name == "sqlite" else inf
 
     def submit(self, change: Change) -> asyncio.Future[Any]:
         """Hands in a change; the running loop's future tells its outcome once it is durable."""
@@ -144,11 +149,16 @@ class GroupWriter:
             members = [member for member in members if not member.future.cancelled()]
             if members:
                 _tell(members, self._outcomes([member.change for member in members]))
+            if time.monotonic() >= self._scrub_at:
+                self._scrub()
         self._drop()
 
     def _take(self) -> tuple[list[_Member], bool]:
         members: list[_Member] = []
-        member = self._queue.get()
+        try:
+            member = self._queue.get(timeout=self._until_scrub())
+        except Empty:
+            return members, False
         while member is not None:
             members.append(member)
             if len(members) == LARGEST_BATCH:
@@ -210,14 +220,26 @@ class GroupWriter:
             self._drop()  # whether it was committed is unknown: the callers must look
             return [translated(error) for _ in outcomes]
         if batch.scrub and self._engine.name == "sqlite":
+            self._scrub_at = 0.0
             self._scrub()
         return outcomes
 
+    def _until_scrub(self) -> float | None:
+        return None if self._scrub_at == inf else max(self._scrub_at - time.monotonic(), 0.0)
+
     def _scrub(self) -> None:
+        """Empties SQLite's log, which holds what was erased; where somebody reads from it, soon again."""
+        done = False
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except self._engine.errors as error:  # committed all the same; a later checkpoint overwrites it
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            self._connection.execute("PRAGMA busy_timeout = 0").fetchall()  # nobody's commit waits for a reader
+            done = emptied(self._connection)
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY}").fetchall()
+        except self._engine.errors as error:
+            self._drop()
             logger.warning("checkpoint_failed", extra={"reason": str(translated(error))})
+        self._scrub_at = time.monotonic() + (SCRUB_ANYWAY if done else SCRUB_AGAIN)
 
     def _apart(self, changes: list[Change], error: Exception) -> list[Outcome]:
         """A batch that raised: its members one by one, where one of them may be to blame."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -103,10 +104,18 @@ def test_tampering_with_the_database_is_found_and_named(stack: Stack) -> None:
     database.close()
 
 
+def found_in(folder: Path, word: bytes) -> list[Path]:
+    """The files below that have the word in their bytes."""
+    return [path for path in folder.rglob("*") if path.is_file() and word in path.read_bytes()]
+
+
 def test_an_erased_job_leaves_a_whole_chain_and_no_word(stack: Stack) -> None:
     created = stack.upload("Canary Name.txt", b"canary content")
     stack.ended(created["job_id"])
-    assert stack.admin("erase", created["job_id"]).returncode == 0
+    words = (b"Canary Name", b"canary content")
+    assert all(found_in(stack.folder / ".data", word) for word in words)
+    assert stack.admin("erase", created["job_id"], "--scrub").returncode == 0
+    assert not any(found_in(stack.folder / ".data", word) for word in words)
     assert stack.admin("audit", "verify", "--job", created["job_id"]).returncode == 0
     assert "Canary" not in stack.client.get(f"/api/v1/jobs/{created['job_id']}").text
     assert stack.client.get(f"/api/v1/jobs/{created['job_id']}/file").status_code == 410

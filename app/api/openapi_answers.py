@@ -31,7 +31,7 @@ REASONS: Mapping[int, str] = {
     422: "Parameters were refused; each is named in `errors`.",
     429: "Too many unfinished jobs of this client. Nothing was kept.",
     503: "Not at the moment: overload, or the database does not answer. The same request may succeed later.",
-    507: "The disk is full. Nothing was kept.",
+    507: "The disk is full. Nothing was kept or changed.",
 }
 _DETAILS: Mapping[int, str] = {
     400: "the form was cut short",
@@ -50,19 +50,19 @@ _DETAILS: Mapping[int, str] = {
 }
 # Beside what follows from an operation's shape: a key, a job in its path, the database.
 REFUSALS: Mapping[tuple[str, str], tuple[int, ...]] = {
-    ("post", JOBS): (400, 408, 413, 415, 422, 429, 507),
+    ("post", JOBS): (400, 408, 413, 415, 422, 429),
     ("get", JOBS): (422,),
     ("get", JOB): (422,),
     ("post", JOB + "/cancel"): (409,),
-    ("post", JOB + "/retry"): (409, 410, 429, 507),
+    ("post", JOB + "/retry"): (409, 410, 429),
     ("get", JOB + "/file"): (410, 416),
     ("get", JOB + "/events"): (422,),
     ("get", PROFILE): (404, 422, 429, 507),
     ("post", JOB + "/callback"): (400, 408, 413, 415, 422),
     ("post", SCHEDULES): (400, 408, 413, 422),
-    ("post", RESEARCH): (400, 408, 413, 422, 429, 507),
+    ("post", RESEARCH): (400, 408, 413, 422, 429),
     ("get", RESEARCH): (422,),
-    ("post", REPORTS): (400, 408, 413, 415, 422, 429, 507),
+    ("post", REPORTS): (400, 408, 413, 415, 422, 429),
     ("get", REPORTS + "/{job_id}/download"): (422,),
 }
 IDS = ("{job_id}", "{schedule_id}", "{research_id}")
@@ -160,6 +160,8 @@ def refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[i
         found.add(404)
     if path not in _WITHOUT_503:
         found.add(503)
+    if method != "get":
+        found.add(507)  # the database's disk may be full, whatever is to be written
     yield from sorted(found)
 
 

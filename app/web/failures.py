@@ -58,9 +58,9 @@ def show_again(request: Request, form: ShownAgain) -> None:
 
 def install_failures(app: FastAPI) -> None:
     """Puts pages in front of the problems that this application answers with already."""
+    app.add_exception_handler(LoginNeeded, _to_login(app.exception_handlers[CallslipError]))
     for kind in (CallslipError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _as_page(app.exception_handlers[kind]))
-    app.add_exception_handler(LoginNeeded, _to_login)
 
 
 def _as_page(problem_handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
@@ -84,12 +84,16 @@ def for_people(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(_PROGRAMS)
 
 
-async def _to_login(request: Request, error: Exception) -> Response:
-    if FRAGMENT_HEADER in request.headers or not for_people(request):
-        return Response(str(error), 401, media_type="text/plain")
-    back = request.url.path if request.method == "GET" else "/"
-    query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
-    return RedirectResponse(f"/login?next={quote(back + query, safe='/')}", 303)
+def _to_login(problem_handler: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def handle(request: Request, error: Exception) -> Response:
+        if FRAGMENT_HEADER in request.headers or not for_people(request):
+            problem: Response = await problem_handler(request, error)
+            return problem
+        back = request.url.path if request.method == "GET" else "/"
+        query = f"?{request.url.query}" if request.url.query and request.method == "GET" else ""
+        return RedirectResponse(f"/login?next={quote(back + query, safe='/')}", 303)
+
+    return handle
 
 
 def _refusal(problem: Response) -> Refusal:

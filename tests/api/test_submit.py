@@ -280,6 +280,9 @@ class BrokenLog:
     async def add(self, job, line, made_since=None, within=None):
         raise self._error
 
+    async def record(self, *args, **kwargs):
+        raise self._error
+
 
 async def test_a_database_that_is_away_is_503(world, api, png):
     tasks = world.services.tasks
@@ -296,6 +299,16 @@ async def test_a_full_database_is_507_and_keeps_nothing(world, api, png):
     is_problem(answer, 507)
     assert "retry-after" in answer.headers
     assert world.files() == []
+
+
+async def test_where_the_database_is_full_nothing_that_is_there_is_changed_and_that_is_507_too(world, api, png):
+    job = (await api.post(JOBS, files={"file": ("a.png", png)})).json()
+    changes = world.services.tasks._changes
+    changes._log = BrokenLog(changes._log, DiskFull("the database's disk is full"))
+    answer = await api.post(f"{JOBS}/{job['job_id']}/cancel")
+    is_problem(answer, 507)
+    assert "retry-after" in answer.headers
+    assert (await api.get(job["links"]["self"])).json()["status"] == "queued"
 
 
 async def test_a_full_disk_is_507_and_keeps_nothing(world, api, png):

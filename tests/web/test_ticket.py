@@ -58,6 +58,13 @@ async def test_without_a_link_one_has_to_log_in(browser, job_id):
     assert fragment.status_code == 401
 
 
+async def test_a_program_that_asks_for_a_page_without_a_link_is_told_as_programs_are(browser, job_id):
+    for page in (f"/jobs/{job_id}", "/ops", "/"):
+        refused = await browser.get(page, headers={"Accept": "application/json"})
+        assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")
+        assert (refused.json()["status"], refused.json()["instance"]) == (401, page)
+
+
 async def test_an_operator_needs_no_link(operator, job_id):
     answer = await operator.get(f"/jobs/{job_id}")
     assert answer.status_code == 200

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.domain.errors import CallslipError, FieldProblem
+from app.web import words
 from app.web.gate import LoginNeeded
 from app.web.rendering import page
 
@@ -45,7 +46,7 @@ class Refusal:
 
     def about(self, field: str) -> str:
         """Why this field was refused; nothing if it was not."""
-        return "; ".join(sentence(each.message) for each in self.fields if each.field == field)
+        return "; ".join(words.sentence(each.message) for each in self.fields if each.field == field)
 
 
 ShownAgain: TypeAlias = Callable[[Refusal], Response]
@@ -101,12 +102,6 @@ def _refusal(problem: Response) -> Refusal:
     return Refusal(
         status=problem.status_code,
         headline=_HEADLINES.get(problem.status_code, "That did not work"),
-        detail=sentence(str(told.get("detail", ""))),
+        detail=words.sentence(str(told.get("detail", ""))),
         fields=tuple(FieldProblem(each["field"], each["message"]) for each in told.get("errors", ())),
     )
-
-
-def sentence(words: str) -> str:
-    """With a capital letter in front and a full stop behind."""
-    words = words[:1].upper() + words[1:]
-    return words if not words or words[-1] in ".?!" else words + "."

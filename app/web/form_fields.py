@@ -45,7 +45,9 @@ def _fields(workflow: Workflow) -> Iterator[FormField]:
         yield FormField(
             name=name,
             label=str(known.get("title") or name),
-            kind=_kind(known, _items(known, workflow.schema), takes_file=workflow.file is not None),
+            kind=_kind(
+                known, _items(known, workflow.schema), subject=workflow.file is None and known.get("default") is None
+            ),
             hint=_hint(known),
             required=name in required,
             default=_default(known),
@@ -78,15 +80,15 @@ def list_fields(workflow: Workflow) -> frozenset[str]:
     return frozenset(field.name for field in _fields(workflow) if field.kind in ("several", "lines"))
 
 
-def _kind(known: Mapping[str, Any], items: Mapping[str, Any], *, takes_file: bool) -> Kind:
+def _kind(known: Mapping[str, Any], items: Mapping[str, Any], *, subject: bool) -> Kind:
     if known.get("type") == "array":
         return "several" if _choices(items) else "lines"
     if _choices(known):
         return "choice"
     if known.get("type") in ("integer", "number"):
         return "number"
-    # Where there is no file, the text is what the work is about.
-    return "long" if not takes_file and (known.get("maxLength") or LONG_TEXT) >= LONG_TEXT else "text"
+    # Where there is no file, a text of one's own is what the work is about.
+    return "long" if subject and (known.get("maxLength") or LONG_TEXT) >= LONG_TEXT else "text"
 
 
 def _choices(known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

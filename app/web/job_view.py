@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from app.domain import lifecycle
 from app.domain.lifecycle import Periods
-from app.domain.models import Job, JobStatus, Json
+from app.domain.models import Job, JobStatus
 from app.domain.signing import Scope
 from app.domain.workflow import Workflow
 from app.services import Services
-from app.web import words
+from app.web import parameters, words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class JobView:
     link: str
     downloads: tuple[tuple[str, str], ...]
     file: str
-    params: Mapping[str, Json]
+    params: Sequence[tuple[str, str]]
 
     @property
     def erased(self) -> bool:
@@ -62,18 +62,19 @@ def job_view(services: Services, job: Job) -> JobView:
     overdue = is_overdue(services, job)
     now = services.clock()
     workflow = services.workflows.get(job.workflow)
+    here = workflow is not None and bool(workflow.steps)
     progress, page = job.progress, page_path(services, job)
     known = progress.fraction if progress.fraction is not None and not job.status.ended else None
     return JobView(
         job=job,
-        title=title_of(job),
+        title=title_of(job, workflow),
         workflow=workflow.title if workflow else job.workflow,
-        status=words.status(job, overdue=overdue),
+        status=words.status(job, overdue=overdue, here=here),
         tone=words.tone(job, overdue=overdue),
-        telling=_telling(job, overdue=overdue),
+        telling=_telling(job, overdue=overdue, here=here),
         more=_more(job),
         next_at=job.due_at if job.status is JobStatus.QUEUED and job.attempt else None,
-        stages=_stages(job),
+        stages=_stages(job, here=here),
         percent=None if known is None else int(known * 100),
         steps=_steps(job),
         took=(job.completed_at or now) - job.created_at,
@@ -85,17 +86,17 @@ def job_view(services: Services, job: Job) -> JobView:
         link=_web_address(job.result.notion_page_url),
         downloads=_downloads(workflow, job, page),
         file=_file_path(services, job),
-        params=job.params,
+        params=parameters.told(workflow, job.params),
     )
 
 
-def title_of(job: Job) -> str:
+def title_of(job: Job, workflow: Workflow | None) -> str:
     """What the job is called where only one line is to be had."""
     if job.file is not None and job.file.filename:
         return job.file.filename
     if job.salt is None:
         return "Erased"
-    return job.subject or next((str(value) for value in job.params.values()), "") or "Without a file"
+    return job.subject or parameters.about(workflow, job.params) or "Without a file"
 
 
 def is_overdue(services: Services, job: Job) -> bool:
@@ -132,7 +133,8 @@ def _downloads(workflow: Workflow | None, job: Job, page: str) -> tuple[tuple[st
     return tuple((form.upper(), f"/api/v1/reports/{job.job_id}/download?format={form}&{token}") for form in forms)
 
 
-def _telling(job: Job, *, overdue: bool) -> str:
+def _telling(job: Job, *, overdue: bool, here: bool) -> str:
+    """`here`: the work is done by our own worker, and handed over to nobody."""
     match job.status:
         case JobStatus.QUEUED if job.trouble:
             return f"{words.trouble(job.trouble.kind)} Tried {words.times(job.trouble.count)}."
@@ -141,7 +143,8 @@ def _telling(job: Job, *, overdue: bool) -> str:
         case JobStatus.QUEUED:
             return "It is safely stored. A worker takes it up next."
         case JobStatus.PROCESSING:
-            return "A worker is handing it over to the workflow."
+            handing_over = "A worker is handing it over to the workflow."
+            return job.progress.message or "A worker is at it." if here else handing_over
         case JobStatus.WAITING if job.trouble:
             return words.trouble(job.trouble.kind)
         case JobStatus.WAITING if overdue:
@@ -162,15 +165,17 @@ def _more(job: Job) -> str:
     return "\n".join(part for part in (message, job.error.detail if job.error.detail != message else None) if part)
 
 
-def _stages(job: Job) -> tuple[Stage, ...]:
+def _stages(job: Job, *, here: bool) -> tuple[Stage, ...]:
     failed = job.status in (JobStatus.FAILURE, JobStatus.CANCELLED)
-    handed_over = job.delivered_at is not None and job.status not in (JobStatus.QUEUED, JobStatus.PROCESSING)
+    begun_at = job.started_at if here else job.delivered_at
+    waits = (JobStatus.QUEUED,) if here else (JobStatus.QUEUED, JobStatus.PROCESSING)
+    begun = begun_at is not None and job.status not in waits
     last = {JobStatus.FAILURE: "Failed", JobStatus.CANCELLED: "Cancelled"}.get(job.status, "Result")
-    over = "done" if handed_over or job.status is JobStatus.SUCCESS else "ahead" if failed else "now"
+    over = "done" if begun or job.status is JobStatus.SUCCESS else "ahead" if failed else "now"
     end = "failed" if failed else "done" if job.status.ended else "now" if over == "done" else "ahead"
     return (
         Stage(name="Handed in", state="done", at=job.created_at),
-        Stage(name="Handed over", state=over, at=job.delivered_at if over == "done" else None),
+        Stage(name="Taken up" if here else "Handed over", state=over, at=begun_at if over == "done" else None),
         Stage(name=last, state=end, at=job.completed_at),
     )
 

@@ -9,9 +9,15 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
+from mdit_py_plugins.footnote import footnote_plugin
 
 # Pictures from elsewhere would tell another host who reads; the page's policy refuses them anyway.
-_PARSER = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "html_block", "html_inline"])
+_PARSER = (
+    MarkdownIt("commonmark", {"html": False})
+    .enable("table")
+    .disable(["image", "html_block", "html_inline"])
+    .use(footnote_plugin, inline=False)
+)
 _TOP = 3  # a page has its own first and second headings
 
 
@@ -21,7 +27,13 @@ def _render_token(self: Any, tokens: Sequence[Token], place: int, options: Any, 
     return rendered
 
 
+def _render_reference(_self: Any, tokens: Sequence[Token], place: int, _options: Any, _env: Any) -> str:
+    """Every reference to a source has the source's number, also the second."""
+    return f"[{int(tokens[place].meta['id']) + 1}]"
+
+
 _PARSER.add_render_rule("link_open", _render_token)
+_PARSER.add_render_rule("footnote_caption", _render_reference)
 
 
 @lru_cache(maxsize=16)

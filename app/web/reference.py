@@ -17,6 +17,7 @@ from app.web.rendering import page
 router = APIRouter(include_in_schema=False)
 
 Members = Mapping[str, Any]
+UNSAID = "Successful Response"  # what FastAPI says where nothing was
 _KEYS = {
     "apiKey": "an API key",
     "linkToken": "the link's token",
@@ -118,7 +119,7 @@ def _answer(status: str, told: Members, schemas: Members) -> Answer:
     return Answer(
         status=status,
         phrase=HTTPStatus(int(status)).phrase,
-        text=str(told.get("description", "")),
+        text="" if told.get("description") == UNSAID else str(told.get("description", "")),
         kinds=tuple(content),
         headers=tuple(name for name in told.get("headers", {}) if name != "X-Request-ID"),
         example=example,
@@ -158,6 +159,8 @@ def _kind(schema: Members) -> str:
         return " or ".join(dict.fromkeys(_kind(each) for each in schema["anyOf"]))
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
+    if schema.get("format") == "binary" or "contentMediaType" in schema:
+        return "file"
     kind = {"string": "text", "null": "null"}.get(schema.get("type", "any"), str(schema.get("type", "any")))
     low, high = schema.get("minimum"), schema.get("maximum")
     return kind + (f" from {low}" if low is not None else "") + (f" to {high}" if high is not None else "")

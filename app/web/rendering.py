@@ -69,6 +69,7 @@ def _environment() -> Environment:
         "pretty": words.pretty,
         "markdown": markdown,
         "short": words.short,
+        "sentence": words.sentence,
     }
     return made
 

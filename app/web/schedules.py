@@ -15,6 +15,7 @@ from app.domain.models import Json
 from app.domain.schedules import Schedule
 from app.domain.workflow import Workflow
 from app.services import Services
+from app.web import parameters
 from app.web.failures import Refusal, show_again
 from app.web.form_fields import FormField, form_fields
 from app.web.gate import Operator, OperatorsForm, Ours, same_site
@@ -143,9 +144,8 @@ def _page(
 
 def _view(workflows: Mapping[str, Workflow], schedule: Schedule) -> View:
     workflow = workflows.get(schedule.workflow)
-    told = (", ".join(map(str, each)) if isinstance(each, list) else str(each) for each in schedule.params.values())
     return View(
         schedule=schedule,
         title=workflow.title if workflow else schedule.workflow,
-        params=" · ".join(told),
+        params=" · ".join(words for _, words in parameters.told(workflow, schedule.params)),
     )

@@ -112,13 +112,13 @@ def times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def status(job: Job, *, overdue: bool) -> str:
-    """The state in a word or two."""
+def status(job: Job, *, overdue: bool, here: bool = False) -> str:
+    """The state in a word or two; `here`: our own worker does the work, so that it is handed over to nobody."""
     if overdue:
         return "Overdue"
     if job.trouble and job.status in (JobStatus.QUEUED, JobStatus.WAITING):
         return "Trying again" if job.status is JobStatus.QUEUED else "In doubt"
-    return STATUS[job.status]
+    return STATUS[JobStatus.WAITING if here and job.status is JobStatus.PROCESSING else job.status]
 
 
 def tone(job: Job, *, overdue: bool) -> str:
@@ -140,3 +140,9 @@ def reason(error: JobError) -> str:
     if error.type.startswith("execution_"):
         return "The workflow's execution ended without reporting a result."
     return _REASONS.get(error.type, "The work could not be done.")
+
+
+def sentence(words: str) -> str:
+    """With a capital letter in front and a full stop behind."""
+    words = words[:1].upper() + words[1:]
+    return words if not words or words[-1] in ".?!" else words + "."

@@ -329,7 +329,7 @@ def test_every_page_fits_a_phone_and_can_be_read_in_light_and_dark(stack, reader
     address = hand_in(page, RECEIPT | {"name": "a-rather-long-name-" * 6 + ".txt"})
     stamp(page, "Done")
     job = job_in(address)
-    for path in ("/", address, "/ops", f"/ops/jobs/{job}", f"/audit/{job}", "/docs"):
+    for path in ("/", address, "/ops", "/ops/schedules", f"/ops/jobs/{job}", f"/audit/{job}", "/docs"):
         page.set_viewport_size({"width": 390, "height": 844})
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path

@@ -12,6 +12,7 @@ from app.domain.lifecycle import Completed, Started
 from app.domain.models import Job, JobResult
 from app.web.form_fields import form_fields
 from app.web.markdown import markdown
+from app.web.parameters import about, told
 from app.workflows.declaration import local_workflow, step
 from tests.api.world import WORKFLOWS
 from tests.jobs import LEASE
@@ -95,6 +96,10 @@ TEXT = """# Owls
 
 See [a page](https://owl.example/?a=1&b=2), [a trap](javascript:alert(1)) and ![a picture](https://spy.example/x.png).
 
+They hunt at night.[^1] They hear well.[^1]
+
+[^1]: Owls (owls.txt), 2026
+
 <script>alert(1)</script> <b onclick=x>bold</b>
 
 | Name | Size |
@@ -113,6 +118,9 @@ async def test_markdown_is_shown_and_can_do_nothing(operator, world):
     assert "<h3>Owls</h3>" in page
     assert '<a href="https://owl.example/?a=1&amp;b=2" rel="noreferrer noopener nofollow">a page</a>' in page
     assert "<td>34 cm</td>" in page
+    assert '<sup class="footnote-ref"><a href="#fn1" id="fnref1">[1]</a></sup>' in page
+    assert 'id="fnref1:1">[1]</a></sup>' in page
+    assert re.search(r'<li id="fn1"[^>]*>\s*<p>Owls \(owls.txt\)', page)
     prose = page[page.index('class="prose"') : page.index("</section>", page.index('class="prose"'))]
     assert not re.search(r"<(script|b|img)\b", prose)
     assert "javascript:" not in re.sub(r">[^<]*<", "><", prose)
@@ -124,3 +132,26 @@ async def test_markdown_is_shown_and_can_do_nothing(operator, world):
 def test_headings_begin_below_those_of_the_page():
     assert markdown("## a\n\n# b\n\n###### c") == "<h4>a</h4>\n<h3>b</h3>\n<h6>c</h6>\n"
     assert markdown("plain & simple") == "<p>plain &amp; simple</p>\n"
+
+
+async def test_work_of_our_own_is_taken_up_and_called_by_what_it_is_about(operator, world):
+    await filled(operator, topic="Owls", formats=["md", "pdf"], sources="", language="")
+    job = await handed_in(world)
+    await world.advance(job.job_id, Started(lease=LEASE))
+    page = (await operator.get(world.link(job.job_id))).text
+    assert "<h1>Owls</h1>" in page
+    for words in ("Taken up", "At work", "A worker is at it.", "<dt>Formats</dt><dd>md, pdf</dd>"):
+        assert words in page
+    for words in ("Handed over", "Being handed over", "<dt>Sources</dt>", "<dt>Language</dt>"):
+        assert words not in page
+
+
+def test_parameters_are_told_in_words_also_of_a_workflow_that_is_gone():
+    params = {"depth": 2, "topic": "Owls", "deep": True, "extra": {"a": [1, None]}, "sources": []}
+    assert told(WORKFLOW, params) == [
+        *(("Topic", "Owls"), ("Depth", "2")),
+        *(("deep", "yes"), ("extra", "a: 1")),
+    ]
+    assert told(None, {"deep": False}) == [("deep", "no")]
+    assert about(None, {"depth": 2, "topic": "Owls"}) == "Owls"
+    assert about(None, {"depth": 2, "topic": " "}) == ""

@@ -51,7 +51,7 @@ async def test_what_needs_a_person_comes_first(operator, world, job_id):
     places = [text.index(words) for words in ("Refused by the workflow: 1", "Overdue: 1", "Failed in the last day: 1")]
     assert places == sorted(places)
     assert text.index("Failed in the last day") < text.index("Jobs, newest first")
-    assert "database not found" in text
+    assert "The workflow reports that it failed. Database not found." in text
 
 
 async def test_a_failure_that_was_retried_or_is_old_needs_nobody(operator, world, job_id):

@@ -9,11 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from app.domain.errors import ToolRefused
-from app.domain.models import Json
-from app.domain.work import Work
-from app.domain.workflow import FileRules
-from app.workflows.declaration import local_workflow, step
+from app.workflows import FileRules, Json, ToolRefused, Work, local_workflow, step
 
 
 class Params(BaseModel):

@@ -19,6 +19,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 from app.infrastructure.markdown_document import headings, number, plain, printable, target, tree, wording
 
+CLOSE = Pt(2)  # between the lines of a list
 _BLUE = RGBColor(0x0B, 0x53, 0x94)
 _NO_TIME = datetime(2000, 1, 1, tzinfo=UTC)  # the same bytes for the same report
 
@@ -49,7 +50,8 @@ class _Writer:
         self.document.add_heading(self.title, 0)
         chapters = [entry.text for entry in headings(root) if entry.level == 2]
         if len(chapters) > 1:
-            self._table_of_contents(chapters)
+            sources = [self.sources] if any(node.type == "footnote_block" for node in root.children) else []
+            self._table_of_contents([*chapters, *sources])
         for node in root.children:
             if not (node.type == "heading" and node.tag == "h1"):
                 self._block(node)
@@ -62,6 +64,7 @@ class _Writer:
         self.document.add_paragraph().add_run(self.contents).bold = True
         for at, text in enumerate(chapters, 1):
             paragraph = self.document.add_paragraph()
+            paragraph.paragraph_format.space_after = CLOSE
             if at == 1:
                 _field_char(paragraph, "begin")
                 _instruction(paragraph, 'TOC \\o "1-2" \\h \\z \\u')
@@ -85,7 +88,7 @@ class _Writer:
             case "table":
                 self._table(node)
             case "footnote_block":
-                self.document.add_heading(self.sources, 1)
+                self._chapter(self.document.add_heading(self.sources, 1))
                 for note in node.children:
                     self._note(note)
             case "hr":
@@ -96,9 +99,12 @@ class _Writer:
     def _heading(self, node: SyntaxTreeNode) -> None:
         paragraph = self.document.add_heading("", max(int(node.tag[1:]) - 1, 1))
         if node.tag == "h2":
-            self._chapters += 1
-            self._bookmark(paragraph, f"section-{self._chapters}")
+            self._chapter(paragraph)
         self._inlines(paragraph, node.children)
+
+    def _chapter(self, paragraph: Any) -> None:
+        self._chapters += 1
+        self._bookmark(paragraph, f"section-{self._chapters}")
 
     def _list(self, node: SyntaxTreeNode) -> None:
         style = "List Bullet" if node.type == "bullet_list" else "List Number"
@@ -115,6 +121,7 @@ class _Writer:
 
     def _note(self, note: SyntaxTreeNode) -> None:
         paragraph = self.document.add_paragraph()
+        paragraph.paragraph_format.space_after = CLOSE
         self._bookmark(paragraph, f"source-{number(note)}")
         paragraph.add_run(f"{number(note)}. ")
         for child in note.children:

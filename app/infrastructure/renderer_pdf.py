@@ -19,6 +19,7 @@ _PAGE = """
 #set text(font: ("Libertinus Serif", "New Computer Modern"), size: 11pt, lang: {language})
 #set par(justify: true, leading: 0.68em, spacing: 1.1em)
 #set heading(numbering: none)
+#show heading: set par(justify: false)
 #show heading: set block(above: 1.5em, below: 0.8em)
 #show heading.where(level: 1): set text(size: 15pt)
 #show link: set text(fill: rgb("#0b5394"))
@@ -26,6 +27,7 @@ _PAGE = """
 #set table(stroke: 0.5pt + luma(190), inset: 6pt)
 #set quote(block: true)
 """
+WORD_JOINER = "\u2060"
 _INLINE = {"strong": "strong", "em": "emph"}
 
 
@@ -43,14 +45,16 @@ def _set(title: str, markdown: str, language: str) -> bytes:
 
     with tempfile.TemporaryDirectory() as nothing:  # the world that the document could read from
         source = _document(title, markdown, language).encode()
-        return bytes(typst.compile(source, root=nothing))  # type: ignore[type-var]  # its stubs want one type for both
+        made = bytes(typst.compile(source, root=nothing))  # type: ignore[type-var]  # its stubs want one type for both
+    # Poppler complains of "Suspects false", which says the same as nothing: spaces, so that all offsets hold.
+    return made.replace(b"/Marked true/Suspects false", b"/Marked true".ljust(27))
 
 
 def _document(title: str, markdown: str, language: str) -> str:
     contents, sources = wording(language)
     root, code = tree(markdown), language.partition("-")[0].lower()
     head = _PAGE.format(title=_text(title), language=_text(code if code.isalpha() and len(code) < 4 else "en"))
-    lead = f"#text(size: 22pt, weight: {_text('bold')}, hyphenate: false, {_text(printable(title))})\n\n"
+    lead = f"#par(justify: false, text(size: 22pt, weight: {_text('bold')}, hyphenate: false, {_text(printable(title))}))\n\n"
     body = [node for node in root.children if not (node.type == "heading" and node.tag == "h1")]
     chapters = [node for node in body if node.type == "heading"]
     outline = f"#outline(title: {_text(contents)}, depth: 2, indent: 1.2em)\n" if len(chapters) > 1 else ""
@@ -131,7 +135,8 @@ def _inline(node: SyntaxTreeNode) -> str:
             address = target(node)
             return f"#link({_text(address)})[{_inlines(node.children)}]" if address else _inlines(node.children)
         case "footnote_ref":
-            return f"#super[#link(<source-{number(node)}>)[\\[{number(node)}\\]]]"
+            # The joiner keeps it on the line of the sentence that it belongs to.
+            return f"#{_text(WORD_JOINER)}#super[#link(<source-{number(node)}>)[\\[{number(node)}\\]]]"
         case "footnote_anchor":
             return ""
         case _:

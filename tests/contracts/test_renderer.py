@@ -1,6 +1,10 @@
 """The promises of Renderer, against every form; what was made is opened by other hands."""
 
+import asyncio
 import io
+import re
+import shutil
+import subprocess
 import zipfile
 
 import pytest
@@ -126,11 +130,22 @@ async def test_a_table_of_contents_names_the_chapters_and_leads_to_them(form, ma
     elif form == "docx":
         xml = zipfile.ZipFile(io.BytesIO(made)).read("word/document.xml").decode()
         assert xml.index("TOC") < xml.index('w:anchor="section-1"') < xml.index('w:name="section-1"')
+        leads, marks = (set(re.findall(rf'w:{kind}="([^"]+)"', xml)) for kind in ("anchor", "bookmarkStart[^>]*w:name"))
+        assert {"section-1", "section-2", "section-3", "source-1"} <= leads <= marks
         assert "NUMPAGES" in zipfile.ZipFile(io.BytesIO(made)).read("word/footer1.xml").decode()
     else:
         page = lxml_html.fromstring(made)
         assert [a.text for a in page.findall(".//nav//a")] == ["Overview", "Findings"]
         assert {a.get("href")[1:] for a in page.findall(".//nav//a")} <= {h.get("id") for h in page.iter("h2")}
+
+
+@pytest.mark.skipif(shutil.which("pdfinfo") is None, reason="there is no poppler here")
+async def test_poppler_opens_a_pdf_and_complains_of_nothing(tmp_path):
+    (tmp_path / "tides.pdf").write_bytes(await FORMS["pdf"].render("Tides", MARKDOWN))
+    command = ["pdfinfo", str(tmp_path / "tides.pdf")]
+    told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert re.search(r"Title: +Tides\n(.*\n)*Tagged: +yes", told.stdout)
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,20 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
 import pytest
 
-from app.domain.errors import FieldProblem, Invalid, Misconfigured, StoreUnavailable, ToolRefused, ToolTrouble
+from app.domain.errors import Misconfigured, StoreUnavailable, ToolRefused, ToolTrouble
 from app.domain.lifecycle import Postponed
 from app.domain.models import AuditEvent, Job, JobId, JobStatus, Json
 from app.domain.protocols import StepOutput
 from app.domain.tools import Usage
 from app.domain.work import Work
-from app.infrastructure.step_tools import with_door
 from tests.contracts.step_stage import StepStage, step_of
-from tests.services.conftest import SECOND, settle, workflow
+from tests.services.conftest import SECOND, settle
 
 
 class Greeter(Protocol):
@@ -105,25 +103,6 @@ def test_what_nobody_can_give_stops_the_start_and_is_all_named() -> None:
     assert len(caught.value.problems) == 4
     for word in ("Greeter", "other", "async def", "Nowhere", "step greet", "step plain", "step vague"):
         assert word in told
-
-
-def test_a_door_looks_at_accepted_parameters_with_the_tools_that_it_names() -> None:
-    class Polite:
-        def greet(self, name: str) -> str:
-            return f"Dear {name}"
-
-    def door(params: Mapping[str, Json], greeter: Greeter) -> None:
-        if greeter.greet(str(params["name"])) != "Dear Ada":
-            raise Invalid("refused: name", [FieldProblem("name", "is nobody we greet")])
-
-    bare = workflow("letters", steps=(), door=door)
-    guarded = with_door(bare, {Greeter: Polite()})
-    assert guarded.check({"name": "Ada"}) == {"name": "Ada"}
-    with pytest.raises(Invalid) as caught:
-        guarded.check({"name": "Bob"})
-    assert [problem.field for problem in caught.value.problems] == ["name"]
-    with pytest.raises(Misconfigured, match="workflow letters, door: nothing here is a Greeter"):
-        with_door(bare, {})
 
 
 async def test_a_finished_step_is_not_run_again_when_the_job_goes_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -19,17 +20,19 @@ KILL_AFTER = timedelta(seconds=3)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What all of them get: ours, and a fresh folder for metrics that several processes share."""
-    metrics = settings.data_dir / "metrics"
-    metrics.mkdir(mode=0o700, exist_ok=True)
-    for old in metrics.glob("*.db"):  # figures of processes that are gone
-        old.unlink()
+    """What all of them get: ours, a fresh folder for metrics that several processes share, and one for passing files,
+    which libraries would otherwise write where others may look."""
+    metrics, passing = settings.data_dir / "metrics", settings.data_dir / "tmp"
+    for folder in (metrics, passing):  # what is in them belongs to processes that are gone
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
     return {
         **os.environ,
         "LOG_FORMAT": "json" if settings.log_format == "json" else "text",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
         "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(passing),
     }
 
 

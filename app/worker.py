@@ -36,7 +36,7 @@ async def work(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with bootstrap.open_services(settings) as services:
         body = LoopBody(services)
-        worker = bootstrap.worker(settings, run=body.run_job, take=body.sweep)
+        worker = bootstrap.worker(settings, run=body.run_job, take=body.sweep, room=services.tasks.unseen)
         chores = [
             asyncio.create_task(body.tell_notices(settings.sweep_every)),
             asyncio.create_task(body.fire_schedules(settings.sweep_every)),

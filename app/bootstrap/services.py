@@ -93,13 +93,15 @@ def worker(
     settings: Settings,
     run: Callable[[JobId], Awaitable[None]],
     take: Callable[[int, HeadOfQueue], Awaitable[Sequence[JobId]]],
+    room: Callable[[int], int],
 ) -> AsyncWorker:
-    """The worker that rings `run` and sweeps with `take`."""
+    """The worker that rings `run`, as far as there is `room`, and sweeps with `take`."""
     return AsyncWorker(
         redis_url(settings),
         settings.queue_name,
         run=run,
         take=take,
+        room=room,
         concurrency=settings.worker_concurrency,
         sweep_every=settings.sweep_every,
         drain_timeout=settings.drain_timeout,

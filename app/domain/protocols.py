@@ -69,7 +69,7 @@ class JobLogStore(Protocol):
 class JobAgenda(Protocol):
     """When someone must look at which job."""
 
-    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[Job]:
+    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[JobId]:
         """At most `limit` processing or waiting jobs of these workflows with `due_at <= at`, the longest due first."""
         ...
 
@@ -77,15 +77,14 @@ class JobAgenda(Protocol):
         self,
         at: datetime,
         limit: int,
-        workflows: Collection[str],
+        rooms: Mapping[str, int],
         *,
         new_before: datetime | None,
         without: Collection[JobId] = (),
         places: Mapping[str, int] | None = None,
-    ) -> list[Job]:
-        """At most `limit` queued jobs of these workflows with `due_at <= at`, the longest due first, none of `without`.
-
-        Of those that were never started (attempt 0), for which a doorbell may be on its way, only the ones created
+    ) -> list[JobId]:
+        """At most `limit` queued jobs with `due_at <= at`, the longest due first, none of `without`; of each workflow
+        at most as many as `rooms` says, and of others none. Of those that were never started (attempt 0), for which a doorbell may be on its way, only the ones created
         before `new_before`; None leaves them all out. Of those with a subject, only the ones that `record` would let
         begin, with as many `places` for each subject as their workflow has (1 where nothing is said).
         """

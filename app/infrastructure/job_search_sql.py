@@ -158,11 +158,17 @@ class SqlJobSearch:
         return [job_from(row, self._codec) for row in await self._database.rows(sql, values)]
 
     def _longest_due(self, kind: str) -> Query:
-        index = self._database.engine.by(INDEXES[kind])
-        return f"SELECT due_at FROM job_log{index} WHERE {kind} ORDER BY due_at LIMIT 1", {}  # noqa: S608 - our own
+        # From workflow to workflow along the index, however many jobs each has.
+        rows = f"FROM job_log{self._database.engine.by(INDEXES[kind])} WHERE {kind}"
+        sql = (
+            f"WITH RECURSIVE one (name) AS (SELECT min(workflow) {rows} UNION ALL"  # noqa: S608 - our own
+            f" SELECT (SELECT min(workflow) {rows} AND workflow > one.name) FROM one WHERE one.name IS NOT NULL)"
+            f" SELECT min((SELECT min(due_at) {rows} AND workflow = one.name)) FROM one"
+        )
+        return sql, {}
 
     def _first(self, rows: list[Row]) -> datetime | None:
-        return min((self._codec.time_out(value) for (value,) in rows), default=None)
+        return min((self._codec.time_out(value) for (value,) in rows if value is not None), default=None)
 
 
 def _where(conditions: list[str]) -> str:

@@ -14,22 +14,23 @@ class MemoryJobAgenda:
     def __init__(self, memory: MemoryJobs) -> None:
         self._memory = memory
 
-    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[Job]:
+    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[JobId]:
         held = (JobStatus.PROCESSING, JobStatus.WAITING)
-        return self._longest_due(at, limit, lambda job: job.status in held and job.workflow in workflows)
+        found = self._longest_due(at, lambda job: job.status in held and job.workflow in workflows)
+        return [job.job_id for job in found[:limit]]
 
     async def startable(
         self,
         at: datetime,
         limit: int,
-        workflows: Collection[str],
+        rooms: Mapping[str, int],
         *,
         new_before: datetime | None,
         without: Collection[JobId] = (),
         places: Mapping[str, int] | None = None,
-    ) -> list[Job]:
+    ) -> list[JobId]:
         def wanted(job: Job) -> bool:
-            if job.status is not JobStatus.QUEUED or job.workflow not in workflows or job.job_id in without:
+            if job.status is not JobStatus.QUEUED or job.workflow not in rooms or job.job_id in without:
                 return False
             if job.attempt > 0:
                 return True
@@ -37,13 +38,19 @@ class MemoryJobAgenda:
                 return False
             return job.subject is None or room(self._memory, job, (places or {}).get(job.workflow, 1))
 
-        return self._longest_due(at, limit, wanted)
+        left = dict(rooms)
+        found: list[JobId] = []
+        for job in self._longest_due(at, wanted):
+            if left[job.workflow] > 0 and len(found) < limit:
+                left[job.workflow] -= 1
+                found.append(job.job_id)
+        return found
 
-    def _longest_due(self, at: datetime, limit: int, wanted: Callable[[Job], bool]) -> list[Job]:
+    def _longest_due(self, at: datetime, wanted: Callable[[Job], bool]) -> list[Job]:
         with self._memory.lock:
             due = [(job.due_at, job) for job in self._memory.jobs.values() if job.due_at and wanted(job)]
         ready = sorted((when, job.job_id, job) for when, job in due if when <= at)
-        return [job for _, _, job in ready[:limit]]
+        return [job for _, _, job in ready]
 
     async def erasable(
         self, ended_before: datetime, limit: int, *, only: str | None = None, without: Collection[str] = ()

@@ -22,6 +22,7 @@ HELD = "status IN ('processing', 'waiting')"
 NEW = "status = 'queued' AND attempt = 0"
 AGAIN = "status = 'queued' AND attempt > 0"
 INDEXES = {HELD: "ix_job_log_held", NEW: "ix_job_log_new", AGAIN: "ix_job_log_again"}  # each by due_at
+HELD_BY, QUEUED_BY = ("workflow", "due_at", "status", "job_id"), ("workflow", "due_at")  # the first answers by itself
 IN_LINE = "subject IS NOT NULL AND due_at IS NOT NULL"
 OUTCOME = "dedup_key IS NOT NULL AND completed_at IS NOT NULL"
 BY_SUBJECT, BY_OUTCOME, BY_KEY = "ix_job_log_subject", "ix_job_log_outcome", "uq_job_log_dedup"
@@ -114,7 +115,10 @@ class JobLog(Table, table=True):
         _index("uq_job_log_idempotency", "client", "idempotency_key", where="idempotency_key IS NOT NULL", unique=True),
         _index(BY_KEY, "dedup_key", where=f"dedup_key IS NOT NULL AND {UNFINISHED}", unique=True),
         _index("uq_job_log_retry", "retry_of", where=f"retry_of IS NOT NULL AND {UNFINISHED}", unique=True),
-        *(_index(name, "due_at", where=condition) for condition, name in INDEXES.items()),
+        *(
+            _index(name, *(HELD_BY if condition == HELD else QUEUED_BY), where=condition)
+            for condition, name in INDEXES.items()
+        ),
         _index(OPEN_BY_CLIENT, "client", where=UNFINISHED),
         _index(BY_CLIENT, "client", "created_at", "size"),
         _index(BY_SUBJECT, "workflow", "subject", "job_id", where=IN_LINE),

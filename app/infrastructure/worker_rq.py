@@ -26,7 +26,7 @@ __all__ = ["AsyncWorker", "HeadOfQueue"]
 
 SHARE: Final = 10  # a tenth of the slots is kept clear for each sweep, for at most
 CLEARING: Final = 0.1  # seconds
-AGAIN: Final = 0.02  # seconds between two sweeps when the first took all it was offered
+AGAIN: Final = 0.02  # seconds between two sweeps at least
 SIGNING_OFF: Final = 5.0
 
 
@@ -34,16 +34,18 @@ class AsyncWorker:
     """Up to `concurrency` jobs at a time, rung for in the queue `queue_name` at `url` or found by `take`.
 
     `run` does one job. `take` is asked once per `sweep_every` for at most so many ids that are due and have no doorbell
-    coming; the number can be 0, and the second argument says what is known of the queue.
+    coming; the number can be 0, and the second argument says what is known of the queue. It is asked sooner when a job
+    that it gave has ended. `room` says how many jobs may be rung for, beside so many in flight; any thread may ask it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names each
         self,
         url: str,
         queue_name: str,
         *,
         run: Callable[[JobId], Awaitable[None]],
         take: Callable[[int, HeadOfQueue], Awaitable[Sequence[JobId]]],
+        room: Callable[[int], int],
         concurrency: int = 100,
         sweep_every: timedelta = timedelta(seconds=1),
         drain_timeout: timedelta = timedelta(seconds=30),
@@ -56,11 +58,13 @@ class AsyncWorker:
         self._client = doorbell.connect(url)
         books = RqBooks(self._client, queue_name)
         self.name: str = books.name
-        self._clerk = Clerk(books, self._slots, self._on_doorbells, self._on_quiet)
+        self._clerk = Clerk(books, self._slots, self._on_doorbells, self._on_quiet, room)
         self._flights: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._quiet = asyncio.Event()
         self._last_swept: frozenset[JobId] = frozenset()
+        self._found: set[JobId] = set()
+        self._found_ended = asyncio.Event()
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then take nothing new, see the jobs in flight to their end, and sign off."""
@@ -93,9 +97,8 @@ class AsyncWorker:
                 troubled = True
             except Exception:  # outermost frame of the sweep: without it nothing would be found any more
                 logger.exception("a sweep failed")
-            await asyncio.sleep(AGAIN if more else self._every)
-            if more:
-                await self._room(self._every)
+            await asyncio.sleep(min(AGAIN, self._every))
+            await (self._share_free(self._every) if more else self._a_found_one_ends(self._every))
 
     async def _sweep(self) -> bool:
         """Start what is due; say whether more of it may be."""
@@ -103,10 +106,12 @@ class AsyncWorker:
         self._clerk.hold(scarce)
         try:
             if scarce:
-                await self._room(CLEARING)
+                await self._share_free(CLEARING)
             free = self._slots.free
             found = await self._take(free, self._clerk.head())
             swept = [job_id for job_id in found if self._slots.claim(job_id)]
+            self._found_ended.clear()
+            self._found.update(swept)
             self._start(swept)
             self._clerk.begun(swept)
         finally:
@@ -115,7 +120,12 @@ class AsyncWorker:
         self._last_swept = frozenset(swept)
         return new and len(found) >= free
 
-    async def _room(self, within: float) -> None:
+    async def _a_found_one_ends(self, within: float) -> None:
+        """Where the sweep found one, there may be another for its place."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._found_ended.wait(), within)
+
+    async def _share_free(self, within: float) -> None:
         """Wait for the sweep's share of the slots."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within):
@@ -149,6 +159,9 @@ class AsyncWorker:
         self._clerk.ended(Outcome(job_id=job_id, error=error, seconds=time.monotonic() - began))
         self._slots.release(job_id)
         self._freed.set()
+        if job_id in self._found:
+            self._found.discard(job_id)
+            self._found_ended.set()
 
     async def _drain(self) -> None:
         until = time.monotonic() + self._drain_for

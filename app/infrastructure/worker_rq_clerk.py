@@ -69,13 +69,19 @@ class Slots:
 
 
 class Clerk(threading.Thread):
-    """Gives the ids that it took and claimed to `start`; tells `quiet` once it takes no more."""
+    """Gives the ids that it took and claimed to `start`; tells `quiet` once it takes no more. Of `room` it learns for
+    how many doorbells there is any, beside so many jobs in flight: what it cannot give a place stays in the queue."""
 
     def __init__(
-        self, books: RqBooks, slots: Slots, start: Callable[[Sequence[JobId]], None], quiet: Callable[[], None]
+        self,
+        books: RqBooks,
+        slots: Slots,
+        start: Callable[[Sequence[JobId]], None],
+        quiet: Callable[[], None],
+        room: Callable[[int], int],
     ) -> None:
         super().__init__(name="rq-clerk", daemon=True)
-        self._books, self._slots, self._start_jobs, self._quiet = books, slots, start, quiet
+        self._books, self._slots, self._start_jobs, self._quiet, self._room = books, slots, start, quiet, room
         self._news: deque[JobId | Outcome] = deque()
         self._wake = threading.Event()
         self._held = False
@@ -142,7 +148,7 @@ class Clerk(threading.Thread):
             self._books.tidy()
             self._next_tidy = at + TIDY_EVERY
         self._tell_quiet()
-        free = self._slots.free if self._taking and not self._held else 0
+        free = self._wanted() if self._taking and not self._held else 0
         if not free and not self._happened():
             if at - self._seen[0] >= LOOK_EVERY:
                 self._saw(self._books.read(())[1])
@@ -153,6 +159,10 @@ class Clerk(threading.Thread):
         self._write()
         if self._slots.free < self._slots.size:
             time.sleep(max(0.0, ROUND - (time.monotonic() - at)))
+
+    def _wanted(self) -> int:
+        free = self._slots.free
+        return min(free, self._room(self._slots.size - free))
 
     def _take(self, free: int) -> None:
         wait = IDLE_WAIT if free == self._slots.size else BUSY_WAIT

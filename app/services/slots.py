@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 
@@ -14,12 +14,17 @@ class NoRoom(Exception):
 
 class Slots:
     """`in_flight` bounds what runs of each workflow; whatever waits for a slot stays within what leaves every other
-    workflow its own slots out of `concurrency`."""
+    workflow its own slots out of `concurrency`.
+
+    A workflow that was refused room is crowded, until `look` finds half of its slots idle.
+    """
 
     def __init__(self, in_flight: Mapping[str, int], concurrency: int) -> None:
         total = sum(in_flight.values())
         self._room = {name: max(own, concurrency - (total - own)) for name, own in in_flight.items()}
+        self._own = dict(in_flight)
         self._slots = {name: asyncio.Semaphore(own) for name, own in in_flight.items()}
+        self._crowded: frozenset[str] = frozenset()
         self._held: Counter[str] = Counter()
         self._running = 0
         self._alone = False
@@ -30,6 +35,7 @@ class Slots:
     async def hold(self, workflow: str, *, alone: bool) -> AsyncIterator[None]:
         """Waits for a slot and keeps it. With `alone`, nothing else of this worker runs meanwhile. Raises NoRoom."""
         if self._held[workflow] >= self._room[workflow]:
+            self._crowded |= {workflow}
             raise NoRoom(workflow)
         self._held[workflow] += 1
         try:
@@ -37,6 +43,19 @@ class Slots:
                 yield
         finally:
             self._held[workflow] -= 1
+
+    def look(self) -> tuple[Mapping[str, int], Collection[str]]:
+        """How many more jobs of each workflow may come, and which workflows are crowded."""
+        self._crowded = frozenset(name for name in self._crowded if self._held[name] * 2 >= self._own[name])
+        return {name: most - self._held[name] for name, most in self._room.items()}, self._crowded
+
+    def unseen(self, in_flight: int) -> int:
+        """How many jobs may come without anybody knowing of which workflow they are, beside the `in_flight` that are
+        here, without one being refused of those workflows that are crowded. Any thread may ask."""
+        held = dict(self._held)
+        unsorted = in_flight - sum(held.values())
+        left = (self._room[name] - held[name] - unsorted for name in self._crowded)
+        return max(0, min(left, default=sum(self._room.values())))
 
     @asynccontextmanager
     async def _turn(self, alone: bool) -> AsyncIterator[None]:

@@ -320,13 +320,30 @@ class TaskService:
         """
         now, known = self._clock(), self._ports.workflows.keys()
         due = await self._ports.agenda.due(now, SWEEP_BATCH, known)
-        await asyncio.gather(*map(self._settle, due))
+        await asyncio.gather(*map(self._see_to, due))
         if free <= 0:
             return []
+        room, crowded = self._slots.look()
         places = {name: workflow.subject_limit for name, workflow in self._ports.workflows.items()}
-        agenda = self._ports.agenda
-        ready = await agenda.startable(now, free, known, new_before=new_before, without=without, places=places)
-        return [job.job_id for job in ready]
+        found: list[JobId] = []
+        # Doorbells behind those of a crowded workflow are not heard, so the others' jobs are looked for here.
+        for names, before in (
+            (known - set(crowded), now if crowded else new_before),
+            (known & set(crowded), new_before),
+        ):
+            rooms = {name: room[name] for name in names if room[name] > 0}
+            found += await self._ports.agenda.startable(
+                now, free - len(found), rooms, new_before=before, without=without, places=places
+            )
+        return found
+
+    def unseen(self, in_flight: int) -> int:
+        """For how many jobs there is room here, whatever their workflow, beside the `in_flight` that `run` was given
+        and has not ended. Any thread may ask."""
+        return self._slots.unseen(in_flight)
+
+    async def _see_to(self, job_id: JobId) -> None:
+        await self._settle(await self._log.get(job_id))
 
     async def _settle(self, job: Job) -> None:
         event = lifecycle.due(job, self._periods(job), self._clock(), _jitter())

@@ -71,9 +71,13 @@ async def needs(services: Services, counts: JobCounts) -> list[Need]:
     now = services.clock()
     names = services.workflows.keys() | {name for name, _ in counts.by_workflow}
     failed = await _failed(services, now - DAY)
-    again = await services.agenda.startable(now + FAR_AHEAD, LOOK_AT, names, new_before=None)
+    again = await _jobs(
+        services, await services.agenda.startable(now + FAR_AHEAD, LOOK_AT, _all_of(names), new_before=None)
+    )
     refused = [job for job in again if job.trouble and job.trouble.kind == TroubleKind.REFUSED]
-    waiting = await services.agenda.due(now + FAR_AHEAD, LOOK_AT, names) if counts.overdue else []
+    waiting = (
+        await _jobs(services, await services.agenda.due(now + FAR_AHEAD, LOOK_AT, names)) if counts.overdue else []
+    )
     overdue = [view for view in (job_view(services, job) for job in waiting) if view.overdue]
     waiting_for = await _in_line(services, counts, names)
     found = [
@@ -116,7 +120,15 @@ async def _in_line(services: Services, counts: JobCounts, names: Collection[str]
     late = services.clock() - SLOW_QUEUE
     if counts.oldest_queued_at is None or counts.oldest_queued_at > late:
         return []
-    return await services.agenda.startable(late, LOOK_AT, names, new_before=late)
+    return await _jobs(services, await services.agenda.startable(late, LOOK_AT, _all_of(names), new_before=late))
+
+
+def _all_of(names: Collection[str]) -> dict[str, int]:
+    return dict.fromkeys(names, LOOK_AT)
+
+
+async def _jobs(services: Services, job_ids: Sequence[JobId]) -> list[Job]:
+    return [await services.log.get(job_id) for job_id in job_ids]
 
 
 async def _failed(services: Services, since: datetime) -> list[Job]:

@@ -18,7 +18,7 @@ from tests.contracts.sql_fixtures import Stores, refusal, sql_stores
 from tests.jobs import AT, CANCELLED, COMPLETED, DELIVERED, ERASED, FAILED, NOTED, STARTED, accepted, after
 
 ROOT = Path(__file__).parents[2]
-MINE = ["n8n_notion"]
+ROOMS = {"n8n_notion": 10}
 LATER = AT + timedelta(days=2)
 SECOND = timedelta(seconds=1)
 
@@ -39,8 +39,7 @@ async def begun(stores: Stores, job: Job, places: int = 1) -> Job:
 
 
 async def startable(stores: Stores, **more: int) -> list[JobId]:
-    jobs = await stores.agenda.startable(LATER, 10, MINE, new_before=LATER, places=more or None)
-    return [job.job_id for job in jobs]
+    return await stores.agenda.startable(LATER, 10, ROOMS, new_before=LATER, places=more or None)
 
 
 async def test_a_job_begins_only_when_the_older_ones_of_its_subject_have_begun_and_there_is_a_place(
@@ -130,7 +129,7 @@ from app.domain.errors import Race
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.sql_database import SqlDatabase
-from tests.contracts.test_subjects import LATER, MINE
+from tests.contracts.test_subjects import LATER
 from tests.jobs import COMPLETED, STARTED
 
 async def main(url):
@@ -147,8 +146,8 @@ async def main(url):
         except Race:
             pass
     sys.stdin.readline()
-    while ready := await agenda.startable(LATER, 6, MINE, new_before=LATER, places={"n8n_notion": 2}):
-        await asyncio.gather(*map(work, ready))
+    while ready := await agenda.startable(LATER, 6, {"n8n_notion": 6}, new_before=LATER, places={"n8n_notion": 2}):
+        await asyncio.gather(*[work(await log.get(job_id)) for job_id in ready])
     await database.close()
 
 asyncio.run(main(sys.argv[1]))

@@ -16,6 +16,7 @@ from app.domain.models import JobId, created_at
 from app.infrastructure import worker_rq_books, worker_rq_clerk
 from app.infrastructure.queue_rq import RqJobQueue
 from app.infrastructure.worker_rq import HeadOfQueue
+from app.services.slots import NoRoom, Slots
 from tests.contracts.redis_fixtures import RealValkey, absent_valkey, new_id, rung, valkey
 from tests.infrastructure.worker_harness import NOTHING, Work, books, fetch, queue, serving, until, work, workers
 
@@ -216,6 +217,53 @@ async def test_a_backlog_of_doorbells_does_not_starve_the_sweep(
         work.due = list(due)
         await until(lambda: all(work.ran[one] for one in due))
         assert len(work.ran) < 2500
+
+
+async def test_doorbells_for_which_there_is_no_room_stay_in_the_queue_and_redis_is_left_in_peace(
+    valkey: RealValkey, queue: RqJobQueue, work: Work
+) -> None:
+    slots, running, refused = Slots({"a": 1, "b": 18}, 20), asyncio.Semaphore(0), 0
+
+    async def run(job_id: JobId) -> None:
+        nonlocal refused
+        try:
+            async with slots.hold("a", alone=False):
+                work.ran[job_id] += 1
+                await running.acquire()
+        except NoRoom:
+            refused += 1
+
+    await rung(queue, *[new_id() for _ in range(500)])
+    async with serving(valkey.url, work, run=run, room=slots.unseen, drain=0.1):
+        await until(lambda: refused > 0)
+        await asyncio.sleep(0.2)
+        before = int(valkey.client.info("stats")["total_commands_processed"])
+        await asyncio.sleep(1)
+        asked = int(valkey.client.info("stats")["total_commands_processed"]) - before
+        assert (books(valkey)["queued"], len(work.ran), refused) == (480, 1, 18)
+        assert asked < 100
+        for number in range(2, 12):
+            running.release()
+            await until(lambda number=number: len(work.ran) >= number)
+        assert refused == 18
+        await until(lambda: books(valkey)["queued"] == 480 - 10)
+
+
+async def test_a_place_of_a_job_that_the_sweep_found_is_offered_to_the_sweep_again_at_once(
+    valkey: RealValkey, work: Work
+) -> None:
+    async with serving(valkey.url, work, every=30, concurrency=4):
+        await until(lambda: bool(work.offers))
+        asked = len(work.offers)
+    assert asked == 1
+    work.due = [new_id()]
+    work.open.clear()
+    async with serving(valkey.url, work, every=30, concurrency=4):
+        await until(lambda: work.now == 1)
+        work.due, first = [new_id()], set(work.ran)
+        work.open.set()
+        await until(lambda: len(work.ran) == 2)
+        assert first < set(work.ran)
 
 
 async def test_a_sweep_that_fails_is_followed_by_the_next(valkey: RealValkey, work: Work) -> None:

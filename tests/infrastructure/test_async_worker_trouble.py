@@ -13,7 +13,7 @@ from rq import Queue
 from app.infrastructure.queue_rq import RqJobQueue
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from tests.contracts.redis_fixtures import RealValkey, absent_valkey, eventually, new_id, rung, valkey
-from tests.infrastructure.worker_harness import NOTHING, Work, books, queue, serving, until, work, workers
+from tests.infrastructure.worker_harness import NOTHING, Work, books, queue, roomy, serving, until, work, workers
 
 __all__ = ["absent_valkey", "queue", "valkey", "work"]
 
@@ -159,7 +159,7 @@ async def test_two_workers_share_a_queue_and_run_nothing_twice(
 async def test_a_worker_given_up_by_its_caller_drains_all_the_same(
     valkey: RealValkey, queue: RqJobQueue, work: Work
 ) -> None:
-    worker = AsyncWorker(valkey.url, "q", run=work.run, take=work.take)
+    worker = AsyncWorker(valkey.url, "q", run=work.run, take=work.take, room=roomy)
     task = asyncio.create_task(worker.serve(asyncio.Event()))
     await rung(queue, new_id())
     await until(lambda: books(valkey)["finished"] == 1)

@@ -19,6 +19,7 @@ from app.infrastructure.dashboard_rq import dashboard
 from app.infrastructure.queue_rq import RqJobQueue
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from tests.contracts.redis_fixtures import RealValkey, absent_valkey, new_id, rung, valkey
+from tests.infrastructure.worker_harness import roomy
 
 __all__ = ["absent_valkey", "valkey"]
 
@@ -42,7 +43,7 @@ async def busy(valkey: RealValkey) -> AsyncIterator[JobId]:
         return []
 
     queue, stop = RqJobQueue(valkey.url, "q"), asyncio.Event()
-    worker = AsyncWorker(valkey.url, "q", run=run, take=take, concurrency=1)
+    worker = AsyncWorker(valkey.url, "q", run=run, take=take, room=roomy, concurrency=1)
     serving = asyncio.create_task(worker.serve(stop))
     await rung(queue, job_id)
     await asyncio.wait_for(going.wait(), 5)

@@ -22,7 +22,7 @@ from app.infrastructure import doorbell_rq as doorbell
 from app.infrastructure.queue_rq import RqJobQueue
 from app.infrastructure.worker_rq import AsyncWorker, HeadOfQueue
 from tests.contracts.redis_fixtures import RealValkey, new_id, rung, valkey
-from tests.infrastructure.worker_harness import until
+from tests.infrastructure.worker_harness import roomy, until
 
 __all__ = ["valkey"]
 
@@ -104,7 +104,13 @@ async def work_off(valkey: RealValkey, watcher: Watcher, *last: JobId) -> None:
     await rung(queue, *last)
     stop = asyncio.Event()
     worker = AsyncWorker(
-        valkey.url, "q", run=watcher.run, take=watcher.take, sweep_every=timedelta(seconds=0.1), concurrency=5
+        valkey.url,
+        "q",
+        run=watcher.run,
+        take=watcher.take,
+        room=roomy,
+        sweep_every=timedelta(seconds=0.1),
+        concurrency=5,
     )
     serving = asyncio.create_task(worker.serve(stop))
     await until(lambda: set(last) <= set(watcher.ran), within=10)

@@ -277,7 +277,7 @@ async def test_what_is_asked_every_second_or_by_every_reader_is_found_by_an_inde
     asked = Asked(database)
     agenda, search = SqlJobAgenda(asked), SqlJobSearch(asked)
     await agenda.due(AT, 10, ["n8n_notion"])
-    await agenda.startable(AT, 10, ["n8n_notion"], new_before=AT)
+    await agenda.startable(AT, 10, {"n8n_notion": 10}, new_before=AT)
     meter = SqlUsageMeter(asked)
     hour, day = (
         Quota(name="jobs", most=9, window=timedelta(hours=1)),

@@ -68,6 +68,11 @@ async def queue(valkey: RealValkey) -> AsyncIterator[RqJobQueue]:
     await made.close()
 
 
+def roomy(_: int) -> int:
+    """There is always room."""
+    return 10_000
+
+
 @asynccontextmanager
 async def serving(
     url: str,
@@ -77,6 +82,7 @@ async def serving(
     every: float = 0.1,
     drain: float = 2,
     run: Callable[[JobId], Awaitable[None]] | None = None,
+    room: Callable[[int], int] = roomy,
 ) -> AsyncIterator[AsyncWorker]:
     stop = asyncio.Event()
     worker = AsyncWorker(
@@ -84,6 +90,7 @@ async def serving(
         "q",
         run=run or work.run,
         take=work.take,
+        room=room,
         concurrency=concurrency,
         sweep_every=timedelta(seconds=every),
         drain_timeout=timedelta(seconds=drain),

@@ -31,10 +31,10 @@ class Agenda:
         self.renewed.append(until)
         return set(attempts) - self.gone
 
-    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[Job]:
+    async def due(self, at: datetime, limit: int, workflows: Collection[str]) -> list[JobId]:
         return []
 
-    async def startable(self, at: datetime, limit: int, workflows: Collection[str], **_: object) -> list[Job]:
+    async def startable(self, at: datetime, limit: int, rooms: Mapping[str, int], **_: object) -> list[JobId]:
         return []
 
     async def now(self) -> datetime:

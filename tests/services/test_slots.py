@@ -88,3 +88,31 @@ async def test_a_cancelled_wait_takes_no_slot_and_blocks_nobody() -> None:
     work.go.set()
     await asyncio.wait_for(work.job(), 1)
     await first
+
+
+async def test_until_a_workflow_is_refused_room_nobody_asks_of_which_workflow_a_job_is() -> None:
+    slots = Slots({"a": 2, "b": 4}, 10)
+    assert slots.look() == ({"a": 6, "b": 8}, frozenset())
+    assert slots.unseen(10) == 14
+
+
+async def test_of_a_crowded_workflow_no_more_come_than_fit_until_half_of_its_slots_are_idle() -> None:
+    slots = Slots({"a": 4, "b": 4}, 8)
+    work = Work(slots)
+    running = [asyncio.create_task(work.job()) for _ in range(4)]
+    await settle()
+    with pytest.raises(NoRoom):
+        await work.job()
+    assert slots.look() == ({"a": 0, "b": 4}, frozenset("a"))
+    assert slots.unseen(4) == 0
+    for task in running[:2]:
+        task.cancel()
+    await settle()
+    assert slots.look() == ({"a": 2, "b": 4}, frozenset("a"))
+    assert slots.unseen(2) == 2
+    assert slots.unseen(3) == 1, "one is here and has not said what it is"
+    running[2].cancel()
+    await settle()
+    assert slots.look() == ({"a": 3, "b": 4}, frozenset())
+    work.go.set()
+    await running[3]

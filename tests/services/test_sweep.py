@@ -10,9 +10,9 @@ import pytest
 from app.domain import lifecycle
 from app.domain.errors import StoreUnavailable
 from app.domain.lifecycle import Failed, Noted, NoteKind, Started, TroubleKind
-from app.domain.models import AuditEvent, Job, JobError, JobId, JobStatus
+from app.domain.models import AuditEvent, Job, JobError, JobId, JobStatus, ParamPart
 from app.services import task_service
-from tests.services.conftest import PROGRESS, SECOND, Bench, delivered, settle, trouble
+from tests.services.conftest import PROGRESS, SECOND, Bench, delivered, parts, settle, trouble, workflow
 
 
 async def _lose(bench: Bench, job_id: JobId) -> None:
@@ -48,6 +48,33 @@ async def test_a_new_job_is_left_to_its_doorbell_unless_that_must_be_lost(bench:
     assert await bench.tasks.sweep(10, bench.clock()) == [job_id]
     assert await bench.tasks.sweep(10, bench.clock(), [job_id]) == []
     assert await bench.tasks.sweep(0, bench.clock()) == []
+
+
+async def test_while_one_workflow_is_crowded_the_others_jobs_are_found_without_their_doorbells() -> None:
+    bench = Bench(workflow("a", in_flight=1), workflow("b", in_flight=98))
+    bench.runner.hold = asyncio.Event()
+    first, second, third = [await _of(bench, "a") for _ in "123"]
+    running = [asyncio.create_task(bench.tasks.run(job_id)) for job_id in (first, second)]
+    await settle(lambda: bench.runner.busy)
+    bench.clock.move(SECOND)
+    other, again = await _of(bench, "b"), await _of(bench, "b")
+    head = bench.clock() - SECOND
+    assert await bench.tasks.sweep(10, head, [first, second]) == []
+    assert bench.tasks.unseen(2) == 99
+    assert await bench.tasks.run(third) == "left for later"
+    assert bench.tasks.unseen(2) == 0
+    bench.clock.move(SECOND)
+    assert await bench.tasks.sweep(10, head, [first, second]) == [other, again]
+    bench.runner.hold.set()
+    await asyncio.gather(*running)
+    assert await bench.tasks.sweep(10, head + SECOND) == [third]
+    assert bench.tasks.unseen(0) == 99
+    await bench.tasks.close()
+
+
+async def _of(bench: Bench, name: str) -> JobId:
+    submitted = await bench.tasks.submit("me", parts(ParamPart("workflow", name), ("x", b"1")), None)
+    return submitted.job.job_id
 
 
 async def test_silence_after_delivery_is_noted_and_ends_at_the_deadline(bench: Bench) -> None:
@@ -92,9 +119,9 @@ async def test_an_overdue_job_asks_the_far_side(bench: Bench) -> None:
 
 async def test_of_several_who_sweep_one_asks_about_a_job(bench: Bench) -> None:
     job_id = await _overdue(bench)
-    stale = await bench.agenda.due(bench.clock(), 10, bench.workflows.keys())
+    stale = await bench.get(job_id)
     await bench.sweep()
-    await bench.tasks._settle(stale[0])
+    await bench.tasks._settle(stale)
     await bench.tasks.close()
     assert bench.runner.asked == [job_id]
     assert (await bench.types(job_id)).count("Noted") == 1
@@ -171,9 +198,9 @@ async def test_doubt_ends_in_another_try(bench: Bench) -> None:
 async def test_two_sweepers_settle_a_job_once(bench: Bench) -> None:
     job_id = await bench.job()
     await _lose(bench, job_id)
-    stale = await bench.agenda.due(bench.clock(), 10, bench.workflows.keys())
+    stale = await bench.get(job_id)
     await bench.sweep()
-    await bench.tasks._settle(stale[0])
+    await bench.tasks._settle(stale)
     assert (await bench.types(job_id)).count("Postponed") == 1
 
 

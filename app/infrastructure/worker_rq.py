@@ -158,6 +158,7 @@ class AsyncWorker:
         # In this order: whoever claims the job again finds its end in the clerk's news.
         self._clerk.ended(Outcome(job_id=job_id, error=error, seconds=time.monotonic() - began))
         self._slots.release(job_id)
+        self._clerk.look_up()
         self._freed.set()
         if job_id in self._found:
             self._found.discard(job_id)

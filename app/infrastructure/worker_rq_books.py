@@ -35,6 +35,8 @@ from app.domain.models import JobId, created_at
 from app.infrastructure import doorbell_rq as doorbell
 
 EXECUTION_TTL: Final = 20  # seconds without a heartbeat after which an execution counts as abandoned
+KEYS_TTL: Final = 60  # of what only describes it; written anew with every `WHOLE`th beat
+WHOLE: Final = 3
 WORKER_TTL: Final = 30
 ABANDONED: Final = 20.0  # seconds in the intermediate list
 TIDIED: Final = 500  # entries at a time
@@ -83,6 +85,8 @@ class RqBooks(BaseWorker):
         self._begun: list[Run] = []
         self._ended: deque[tuple[Run, Outcome]] = deque(maxlen=UNBOOKED)
         self._lingering: dict[bytes, float] = {}
+        self._beats = 0
+        self._unsure = True  # whether Redis may lack something that it was told
 
     def _set_connection(self, connection: Redis) -> Redis:
         return connection  # rq would stretch the time-outs to minutes
@@ -160,22 +164,39 @@ class RqBooks(BaseWorker):
                 if run.rung:
                     pipe.lrem(self._taken, 1, run.execution.job_id)
             self._begin(pipe, begun)
+            self._hold(pipe, begun)
             self._end(pipe, ended)
-            self._assert_worker(pipe)
-            pipe.execute(raise_on_error=False)
+            self._tell_figures(pipe)
+            before, self._unsure = self._unsure, True
+            told = pipe.execute(raise_on_error=False)
+        self._unsure = before or any(isinstance(answer, Exception) for answer in told)
         self._ended.clear()
 
     def beat(self) -> None:
-        """Say that worker and executions live, writing all of it again: after a FLUSHALL this is the registration."""
+        """Say that worker and executions live; now and then, and when Redis had forgotten us, write all of it again."""
+        self._beats += 1
+        known = self._register()
+        if not known or self._unsure or self._beats % WHOLE == 0:
+            self._write_all()
+
+    def _register(self) -> bool:
+        """Says whether Redis knew of us."""
+        with self.connection.pipeline() as pipe:
+            worker_registration.register(self, pipe)
+            pipe.sadd(Queue.redis_queues_keys, self._queue.key)
+            self._hold(pipe, list(self._open.values()))
+            self._tell_figures(pipe)
+            added, *_ = pipe.execute(raise_on_error=False)
+        return bool(added == 0)
+
+    def _write_all(self) -> None:
         self._begun = []
         for run in self._open.values():
             run.rung = False
         with self.connection.pipeline() as pipe:
-            pipe.sadd(Queue.redis_queues_keys, self._queue.key)
-            worker_registration.register(self, pipe)
             self._begin(pipe, list(self._open.values()))
-            self._assert_worker(pipe)
-            pipe.execute(raise_on_error=False)
+            told = pipe.execute(raise_on_error=False)
+        self._unsure = any(isinstance(answer, Exception) for answer in told)
 
     def tidy(self) -> None:
         """Remove what killed workers left, and what is past its time."""
@@ -217,13 +238,17 @@ class RqBooks(BaseWorker):
             execution.last_heartbeat = at
             # A doorbell's hash is there already; `beat` writes the whole of it for the others.
             pipe.hset(job_key, mapping=self._job_fields(run, time_text, whole=not run.rung))
-            pipe.persist(job_key)
-            execution.save(EXECUTION_TTL, pipe)
-            ExecutionRegistry(execution.job_id, self.connection).add(execution, EXECUTION_TTL, pipe)
+            if not run.rung:
+                pipe.persist(job_key)
+            execution.save(KEYS_TTL, pipe)
+            ExecutionRegistry(execution.job_id, self.connection).add(execution, KEYS_TTL, pipe)
+
+    def _hold(self, pipe: Pipeline, runs: Sequence[Run]) -> None:
         if runs:
             until = current_timestamp() + EXECUTION_TTL
             pipe.zadd(self._started.key, {run.execution.composite_key: until for run in runs})
             pipe.sadd(self.executions_key, *(run.execution.composite_key for run in runs))
+            pipe.expire(self.executions_key, WORKER_TTL)
 
     def _job_fields(self, run: Run, at: str, *, whole: bool) -> dict[Any, Any]:
         fields = {
@@ -270,7 +295,7 @@ class RqBooks(BaseWorker):
         job.result_ttl = job.failure_ttl = doorbell.KEPT
         return job.to_dict()
 
-    def _assert_worker(self, pipe: Pipeline) -> None:
+    def _tell_figures(self, pipe: Pipeline) -> None:
         self.last_heartbeat = now()
         state = WorkerStatus.BUSY if self._open else WorkerStatus.IDLE
         figures = {
@@ -281,7 +306,6 @@ class RqBooks(BaseWorker):
         }
         pipe.hset(self.key, mapping=self.serialize() | figures)
         pipe.expire(self.key, WORKER_TTL)
-        pipe.expire(self.executions_key, WORKER_TTL)
 
 
 def _result(execution: Execution, outcome: Outcome, ended_at: float) -> dict[Any, Any]:

@@ -100,7 +100,11 @@ class Clerk(threading.Thread):
         self._wake.set()
 
     def ended(self, outcome: Outcome) -> None:
+        """Hear how a run ended. `look_up` comes after it, once its slot is free, so that one round sees both."""
         self._news.append(outcome)
+
+    def look_up(self) -> None:
+        """Something happened: the next round is now."""
         self._wake.set()
 
     def head(self) -> HeadOfQueue:

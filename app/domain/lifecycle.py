@@ -170,8 +170,7 @@ MOST_NOTES = 20
 
 def accept(draft: Job, at: datetime) -> tuple[Job, AuditEvent]:
     """A job's first version and first audit line, from a draft that says what was handed in."""
-    job = replace(draft, status=QUEUED, version=1, head=audit.genesis(draft.job_id))
-    return _sealed(None, job, Accepted(), at)
+    return _sealed(None, replace(draft, version=0, head=audit.genesis(draft.job_id)), Accepted(), QUEUED, at)
 
 
 def advance(job: Job, event: Event, at: datetime) -> tuple[Job, AuditEvent]:
@@ -188,7 +187,7 @@ def advance(job: Job, event: Event, at: datetime) -> tuple[Job, AuditEvent]:
     changed = _change(job, event, at)
     if after.ended and type(event) is not Noted:
         changed = replace(changed, completed_at=at, due_at=None)
-    return _sealed(job, replace(changed, status=after, version=job.version + 1), event, at)
+    return _sealed(job, changed, event, after, at)
 
 
 def _change(job: Job, event: Event, at: datetime) -> Job:
@@ -226,7 +225,8 @@ def _delivered(job: Job, event: Delivered, at: datetime) -> Job:
     if job.status is WAITING:  # the workflow called back before its own answer arrived
         return replace(job, execution_id=execution_id)
     return replace(
-        _troubled(job, event.trouble, at) if event.trouble else replace(job, trouble=None),
+        job,
+        trouble=_trouble_after(job.trouble, event.trouble, at) if event.trouble else None,
         delivered_at=at,
         due_at=at + event.due_in,
         lost_leases=0,
@@ -268,7 +268,9 @@ def _trouble_after(trouble: Trouble | None, kind: str, at: datetime) -> Trouble:
     return Trouble(kind=kind, since=at, count=1)
 
 
-def _sealed(before: Job | None, job: Job, event: Event, at: datetime) -> tuple[Job, AuditEvent]:
+def _sealed(before: Job | None, job: Job, event: Event, after: JobStatus, at: datetime) -> tuple[Job, AuditEvent]:
+    """The next version of a job, of which status, version and head are still the ones before it."""
+    version = job.version + 1
     public = audit.changed(audit.facts(before) if before else None, audit.facts(job))
     if isinstance(event, Noted):
         public["note"] = event.kind
@@ -276,19 +278,19 @@ def _sealed(before: Job | None, job: Job, event: Event, at: datetime) -> tuple[J
     keep = detail if detail and job.salt else None  # an erased job takes no new details
     line = AuditEvent(
         job_id=job.job_id,
-        version=job.version,
+        version=version,
         at=at,
         type=type(event).__name__,
         before=before.status if before else None,
-        after=job.status,
+        after=after,
         facts=public,
-        commitment=audit.commitment(job.salt, job.version, keep) if keep and job.salt else None,
+        commitment=audit.commitment(job.salt, version, keep) if keep and job.salt else None,
         prev_hash=job.head,
         hash="",
         detail=keep,
     )
     line = replace(line, hash=audit.line_hash(line))
-    return replace(job, head=line.hash), line
+    return replace(job, status=after, version=version, head=line.hash), line
 
 
 def retry_delay(count: int, periods: Periods, jitter: float, retry_after: timedelta | None = None) -> timedelta | None:

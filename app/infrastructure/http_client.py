@@ -1,5 +1,8 @@
 """The one HTTP client towards far sides, and the one way to send with it.
 
+It is httpx's, over a session of aiohttp. `exchange` speaks to that session itself: of what httpx does to a request and an
+answer on the way (merging, authentication, redirects, cookies) nothing is wanted here, and it costs a third of a delivery.
+
 No redirects, no cookies, no proxies from the environment, bounded answers. The transport's exceptions say too little
 (a connection broken after the body maps to a connect time-out), so what may have run is judged by the bytes that were
 handed to the transport: until its last byte is, no far side can hold the whole body.
@@ -29,6 +32,9 @@ from app.infrastructure.public_address import public_socket
 LONGEST_ANSWER = 64 * 1024
 # n8n closes an idle connection after 5 s; one that we close first is never found dead by a delivery.
 KEEPALIVE_SECONDS = 4.0
+# A compressed answer could be small on the wire and huge when read.
+ALWAYS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 BROKEN = (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError)
 
 
@@ -67,7 +73,8 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a far side answered; `text` is the beginning of the body, `cut` says that the body broke off."""
+    """What a far side answered; names of `headers` are in small letters, `text` is the beginning of the body, `cut` says
+    that the body broke off."""
 
     status: int
     headers: Mapping[str, str]
@@ -75,9 +82,35 @@ class Answer:
     cut: bool
 
 
-def build_client(
-    *, verify: bool, ca_file: Path | None, connections: int, allow_private: bool = True
-) -> httpx.AsyncClient:
+class _Transport(AiohttpTransport):
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session; made by whoever comes first."""
+        if not isinstance(self.client, aiohttp.ClientSession):
+            self.client = self.get_client()
+        return self.client
+
+
+class FarClient(httpx.AsyncClient):
+    """httpx's client, and the session below it."""
+
+    def __init__(self, transport: _Transport) -> None:
+        super().__init__(
+            transport=transport,
+            headers=ALWAYS,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            follow_redirects=False,
+            trust_env=False,
+        )
+        self._below = transport
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """Belongs to the running loop."""
+        return self._below.session
+
+
+def build_client(*, verify: bool, ca_file: Path | None, connections: int, allow_private: bool = True) -> FarClient:
     """The client for all far sides. `ca_file` is trusted in addition to the public authorities. Without
     `allow_private` it connects to public addresses only, whatever a name resolves to.
 
@@ -99,18 +132,11 @@ def build_client(
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(verify=context, trust_env=False, client=session),
-        # A compressed answer could be small on the wire and huge when read.
-        headers={"Accept": "*/*", "Accept-Encoding": "identity"},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        follow_redirects=False,
-        trust_env=False,
-    )
+    return FarClient(_Transport(verify=context, trust_env=False, client=session))
 
 
 async def exchange(
-    client: httpx.AsyncClient,
+    client: FarClient,
     method: str,
     url: str,
     headers: Mapping[str, str],
@@ -130,10 +156,15 @@ async def exchange(
     try:
         async with asyncio.timeout(seconds) as limit:
             upload.watch(limit, seconds)
-            request = client.build_request(
-                method, url, headers=upload.headers(headers), content=upload.content(), timeout=None
+            response = await client.session.request(
+                method,
+                url,
+                headers=ALWAYS | upload.headers(headers),
+                data=upload.content(),
+                allow_redirects=False,
+                auto_decompress=False,
+                timeout=NO_TIMEOUT,
             )
-            response = await client.send(request, stream=True)
     except BROKEN as error:
         if upload.failure is not None:
             raise upload.failure from None
@@ -190,30 +221,45 @@ class _Upload:
         return DeliveryTrouble(TroubleKind.NO_ANSWER if self._handed_over else TroubleKind.UNAVAILABLE, words)
 
 
-async def _read(response: httpx.Response, seconds: float, longest: int) -> Answer:
+async def _read(response: aiohttp.ClientResponse, seconds: float, longest: int) -> Answer:
     body, cut = bytearray(), False
     try:
         async with asyncio.timeout(seconds):
-            async with aclosing(response.aiter_raw()) as pieces:  # type: ignore[type-var]  # a generator
-                async for piece in pieces:
-                    body += piece
-                    if len(body) >= longest:
-                        break
+            async for piece in response.content.iter_any():
+                body += piece
+                if len(body) >= longest:
+                    break
     except BROKEN:
         cut = True
     finally:
         await _close(response)
     text = bytes(body[:longest]).decode("utf-8", "replace")
-    return Answer(status=response.status_code, headers=response.headers, text=text, cut=cut)
+    return Answer(status=response.status, headers=_headers(response), text=text, cut=cut)
 
 
-async def _close(response: httpx.Response) -> None:
+async def _close(response: aiohttp.ClientResponse) -> None:
     """Gives the connection back. What breaks now no longer matters: the answer is here."""
     try:
         async with asyncio.timeout(1):
-            await response.aclose()
+            response.release()
+            await response.wait_for_close()
     except BROKEN:
         return
+
+
+def _headers(response: aiohttp.ClientResponse) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for raw_name, raw_value in response.raw_headers:
+        name, value = raw_name.decode("latin-1").lower(), _text(raw_value)
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _reason(error: BaseException) -> str:

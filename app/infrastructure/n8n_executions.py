@@ -7,10 +7,8 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 
-import httpx
-
 from app.domain.errors import DeliveryTrouble
-from app.infrastructure.http_client import Answer, exchange
+from app.infrastructure.http_client import Answer, FarClient, exchange
 from app.infrastructure.webhook_answer import EXECUTION_ID, excerpt
 
 TIMEOUT = timedelta(seconds=5)  # for all that is asked about one execution
@@ -28,7 +26,7 @@ class Execution:
 class N8nExecutions:
     """Speaks n8n's public API at `api_url`, given with or without `/api/v1`. No method raises."""
 
-    def __init__(self, client: httpx.AsyncClient, api_url: str, api_key: str) -> None:
+    def __init__(self, client: FarClient, api_url: str, api_key: str) -> None:
         self._client = client
         self._url = f"{api_url.rstrip('/').removesuffix('/api/v1')}/api/v1/executions"
         self._headers = {"X-N8N-API-KEY": api_key, "Accept": "application/json"}

@@ -6,14 +6,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-import httpx
-
 from app.domain.audit import timestamp
 from app.domain.errors import DeliveryTrouble
 from app.domain.lifecycle import TroubleKind
 from app.domain.models import Job, Json
 from app.domain.signing import sign_webhook
-from app.infrastructure.http_client import Bytes, exchange
+from app.infrastructure.http_client import Bytes, FarClient, exchange
 from app.infrastructure.webhook_answer import retry_after, status_in_words, trouble_kind
 
 
@@ -25,7 +23,7 @@ class WebhookNotifier:
         url: str,
         secrets: Sequence[bytes],
         *,
-        client: httpx.AsyncClient,
+        client: FarClient,
         job_info: Callable[[Job], Mapping[str, Json]],
         clock: Callable[[], datetime],
         version: str,

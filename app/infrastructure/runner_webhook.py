@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-import httpx
 import jwt
 
 from app.domain.errors import DeliveryTrouble, FileGone, Unavailable
@@ -15,7 +14,7 @@ from app.domain.models import Job, JobError, Json
 from app.domain.protocols import FileStore, StoredContent
 from app.domain.signing import Capabilities, sign_webhook
 from app.domain.workflow import Workflow
-from app.infrastructure.http_client import Answer, exchange
+from app.infrastructure.http_client import Answer, FarClient, exchange
 from app.infrastructure.n8n_executions import N8nExecutions
 from app.infrastructure.webhook_answer import (
     address_secrets,
@@ -43,7 +42,7 @@ class WebhookRunner:
         target: WebhookTarget,
         *,
         workflow: Workflow,
-        client: httpx.AsyncClient,
+        client: FarClient,
         files: FileStore,
         capabilities: Capabilities,
         public_url: str,

@@ -59,7 +59,8 @@ def status_in_words(status: int) -> str:
 def excerpt(text: str, secrets: Iterable[str]) -> str:
     """The first 500 characters of a far side's text, printable, without anything of ours that it may echo."""
     text = _UNPRINTABLE.sub(" ", text)
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+    # No form of a secret is shorter than itself: most answers are too short to hold one.
+    for secret in sorted((one for one in secrets if 0 < len(one) <= len(text)), key=len, reverse=True):
         for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe="")):
             text = text.replace(form, "***")
     return " ".join(text.split())[:LONGEST_EXCERPT]

@@ -10,7 +10,6 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.domain.errors import DeliveryTrouble
@@ -20,7 +19,7 @@ from app.domain.protocols import Runner
 from app.domain.signing import Capabilities
 from app.domain.workflow import FileRules, Workflow
 from app.infrastructure.file_store_local import LocalFileStore
-from app.infrastructure.http_client import build_client
+from app.infrastructure.http_client import FarClient, build_client
 from app.infrastructure.runner_webhook import WebhookRunner
 from app.infrastructure.webhook_target import WebhookTarget
 from tests.far_side import (
@@ -58,7 +57,7 @@ class Stage:
 
     far: FarSide
     files: LocalFileStore
-    client: httpx.AsyncClient
+    client: FarClient
     target: WebhookTarget
 
     def runner(self, **changes: object) -> Runner:

@@ -18,7 +18,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from app.domain.errors import DeliveryTrouble
@@ -27,7 +26,7 @@ from app.domain.models import Job, JobStatus, new_job_id
 from app.domain.signing import Capabilities
 from app.domain.workflow import Workflow
 from app.infrastructure.file_store_local import LocalFileStore
-from app.infrastructure.http_client import build_client
+from app.infrastructure.http_client import FarClient, build_client
 from app.infrastructure.runner_webhook import WebhookRunner
 from app.infrastructure.webhook_target import Auth, DeliveryMode, WebhookTarget
 from tests.far_side import Call, FarSide, answer, far_side, reply
@@ -108,7 +107,7 @@ class Sender:
 
     service: FarSide
     files: LocalFileStore
-    client: httpx.AsyncClient
+    client: FarClient
     target: WebhookTarget
 
     async def job(self, content: bytes | None, filename: str = "a.png") -> Job:

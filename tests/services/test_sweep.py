@@ -57,14 +57,14 @@ async def test_while_one_workflow_is_crowded_the_others_jobs_are_found_without_t
     running = [asyncio.create_task(bench.tasks.run(job_id)) for job_id in (first, second)]
     await settle(lambda: bench.runner.busy)
     bench.clock.move(SECOND)
-    other, again = await _of(bench, "b"), await _of(bench, "b")
+    others = {await _of(bench, "b"), await _of(bench, "b")}
     head = bench.clock() - SECOND
     assert await bench.tasks.sweep(10, head, [first, second]) == []
     assert bench.tasks.unseen(2) == 101
     assert await bench.tasks.run(third) == "left for later"
     assert bench.tasks.unseen(2) == 0
     bench.clock.move(SECOND)
-    assert await bench.tasks.sweep(10, head, [first, second]) == [other, again]
+    assert set(await bench.tasks.sweep(10, head, [first, second])) == others
     bench.runner.hold.set()
     await asyncio.gather(*running)
     assert await bench.tasks.sweep(10, head + SECOND) == [third]

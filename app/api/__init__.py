@@ -53,15 +53,15 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         redoc_url=None,
         redirect_slashes=False,
     )
-    for part in (
+    for part in (  # each is asked in turn whether a request is its: the most read stand first
         jobs,
+        profiles,
         act,
         files,
         events,
         callbacks,
         workflows,
         schedules,
-        profiles,
         reports,
         queue,
         receipts,

@@ -146,10 +146,11 @@ class DocumentReader(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that was handed in, under the name that it was given."""
+    """A file that was handed in, under the name that it was given; `media_type` was found from the content."""
 
     name: str
     content: bytes
+    media_type: str
 
 
 class Uploads(Protocol):

@@ -27,4 +27,4 @@ class StoredUploads:
             raise ToolRefused(f"there is no file of a job {job_id} (any more)") from None
         except Unavailable as error:
             raise ToolTrouble(str(error), error.retry_after) from error
-        return Upload(name=job.file.filename, content=data)
+        return Upload(name=job.file.filename, content=data, media_type=job.file.media_type)

@@ -5,42 +5,22 @@ Two workflows of the same steps: `report` gathers its sources, `document_report`
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from app.domain.errors import FieldProblem, Invalid, ToolRefused, ToolTrouble
-from app.domain.models import JobId, Json
+from app.domain.errors import FieldProblem, Invalid, ToolRefused
+from app.domain.models import Json
 from app.domain.report import Checked, Section, Templates, Written, checked, chosen, in_order_of_citation, markdown
-from app.domain.tools import (
-    Brief,
-    DocumentReader,
-    Documents,
-    Found,
-    Hit,
-    LanguageModel,
-    Page,
-    PageReader,
-    Search,
-    Sentence,
-    Source,
-    Uploads,
-)
+from app.domain.tools import Brief, LanguageModel, Sentence, Source
 from app.domain.work import Work
 from app.domain.workflow import FileRules
 from app.workflows.declaration import local_workflow, step
-from app.workflows.report_params import FORMATS, MOST_SOURCES, UPLOAD, DocumentReport, Report
+from app.workflows.report_params import FORMATS, DocumentReport, Report
+from app.workflows.report_sources import LARGEST_DOCUMENT, READABLE, gather, moment, plain, read, read_document
 
-DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-READABLE = ("text/*", "application/pdf", "application/zip", DOCX)
-LONGEST_SOURCE = 80_000  # characters that are kept of one
-SNIPPET_IS_ENOUGH = 200  # an introduction of this length stands in for a page that cannot be read
-LARGEST_DOCUMENT = 50 * 1024 * 1024
 LARGEST_REPORT = 200_000  # bytes of Markdown: a result is 256 KiB at most
 
 
@@ -49,43 +29,6 @@ async def plan(work: Work, templates: Templates) -> Json:
     template = templates.get(str(work.params["template"]))
     wishes: Any = work.params["sections"]
     return {"template": template.title, "sections": [asdict(section) for section in chosen(template, wishes)]}
-
-
-async def gather(work: Work, search: Search, documents: Documents) -> Json:
-    """Where something about the topic stands."""
-    topic, wanted = str(work.params["topic"]), _texts(work.params["sources"])
-    hits = [Hit(url=url, title=url, snippet="") for url in wanted if url not in ("search", "documents")]
-    missing: list[str] = []
-    for place in [tool for name, tool in (("search", search), ("documents", documents)) if name in wanted]:
-        found: Found = await place.find(topic, MOST_SOURCES - len(hits))
-        hits += found.hits
-        missing += found.missing
-    if not hits:
-        raise ToolRefused(" ".join(["no source was found for this topic.", *missing]))
-    return {"hits": [_plain(hit) for hit in hits[:MOST_SOURCES]], "missing": list(missing)}
-
-
-async def read(work: Work, reader: PageReader, uploads: Uploads, documents: DocumentReader) -> Json:
-    """The texts of what was found; one text twice is one source."""
-    gathered: Any = work.outputs["gather"]
-    hits = [Hit(**(hit | {"published_at": _moment(hit["published_at"])})) for hit in gathered["hits"]]
-    pages = await asyncio.gather(*(_page(hit, reader, uploads, documents) for hit in hits))
-    failed = [page for page in pages if not isinstance(page, Page)]
-    missing = [*gathered["missing"], *map(str, failed)]
-    sources = _numbered([page for page in pages if isinstance(page, Page)])
-    if not sources:
-        may_pass = any(isinstance(failure, ToolTrouble) for failure in failed)
-        words = " ".join(["none of the sources could be read.", *missing])[:1000]
-        raise ToolTrouble(words) if may_pass else ToolRefused(words)
-    return {"sources": [_plain(source) for source in sources], "missing": missing}
-
-
-async def read_document(work: Work, reader: DocumentReader) -> Json:
-    """The text of the document that was handed in."""
-    async with work.open() as content:
-        data = b"".join([chunk async for chunk in content.chunks()])
-    page = await reader.extract(work.file.filename if work.file else "", data)
-    return {"sources": [_plain(source) for source in _numbered([page])], "missing": []}
 
 
 async def write(work: Work, model: LanguageModel) -> Json:
@@ -121,7 +64,7 @@ async def finish(work: Work) -> Json:
         raise ToolRefused("the report is too long; ask for fewer sections")
     sentences = [sentence for section in sections for sentence in section.sentences]
     unsupported = sum(not sentence.sources for sentence in sentences)
-    listed = [_plain(source) | {"number": at} for at, source in cited.items()]
+    listed = [plain(source) | {"number": at} for at, source in cited.items()]
     data: dict[str, Json] = {
         "title": title,
         "template": found["plan"]["template"],
@@ -143,36 +86,9 @@ def check_all(sections: list[dict[str, Any]], texts: Mapping[int, str]) -> list[
     return [
         {
             "heading": section["heading"],
-            "sentences": [_plain(checked(_sentence(one), texts)) for one in section["sentences"]],
+            "sentences": [plain(checked(_sentence(one), texts)) for one in section["sentences"]],
         }
         for section in sections
-    ]
-
-
-async def _page(
-    hit: Hit, reader: PageReader, uploads: Uploads, documents: DocumentReader
-) -> Page | ToolRefused | ToolTrouble:
-    """What a hit holds, or why it is missing, as a sentence."""
-    if hit.text is not None:
-        return Page(url=hit.url, title=hit.title, text=hit.text, published_at=hit.published_at)
-    try:
-        if hit.url.startswith(UPLOAD):
-            upload = await uploads.read(JobId(UUID(hit.url.removeprefix(UPLOAD))), LARGEST_DOCUMENT)
-            return await documents.extract(upload.name, upload.content)
-        return await reader.read(hit.url)
-    except (ToolRefused, ToolTrouble) as error:
-        if len(hit.snippet) >= SNIPPET_IS_ENOUGH:
-            return Page(url=hit.url, title=hit.title, text=hit.snippet, published_at=hit.published_at)
-        return type(error)(f"{hit.url[:200]} could not be read: {error}.")
-
-
-def _numbered(pages: Sequence[Page]) -> list[Source]:
-    once = {hashlib.sha256(" ".join(page.text.split()).encode()).digest(): page for page in reversed(pages)}
-    return [
-        Source(
-            number=at, url=page.url, title=page.title, text=page.text[:LONGEST_SOURCE], published_at=page.published_at
-        )
-        for at, page in enumerate(reversed(once.values()), 1)
     ]
 
 
@@ -194,7 +110,7 @@ def _reading(work: Work) -> str:
 
 def _sources(work: Work) -> list[Source]:
     made: Any = work.outputs[_reading(work)]
-    return [Source(**(one | {"published_at": _moment(one["published_at"])})) for one in made["sources"]]
+    return [Source(**(one | {"published_at": moment(one["published_at"])})) for one in made["sources"]]
 
 
 def _planned(work: Work) -> list[Section]:
@@ -209,22 +125,6 @@ def _written(section: dict[str, Any]) -> Written:
 
 def _sentence(found: dict[str, Any]) -> Sentence:
     return Sentence(text=found["text"], sources=tuple(found["sources"]))
-
-
-def _plain(value: Any) -> dict[str, Json]:
-    """A dataclass as JSON has it."""
-    return {
-        name: item.isoformat() if isinstance(item, datetime) else list(item) if isinstance(item, tuple) else item
-        for name, item in asdict(value).items()
-    }
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
-def _texts(value: Json) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
 
 
 def known_names(params: Mapping[str, Json], templates: Templates) -> None:

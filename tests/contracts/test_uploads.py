@@ -28,7 +28,7 @@ async def test_a_file_is_read_by_the_id_of_its_job_and_refused_once_it_is_gone(s
     job, line = accepted(job_id=job.job_id, file=info)
     await stores.log.add(job, line)
     found = await uploads.read(job.job_id, len(CONTENT))
-    assert (found.name, found.content) == ("owls.txt", CONTENT)
+    assert (found.name, found.content, found.media_type) == ("owls.txt", CONTENT, "text/plain")
     with pytest.raises(ToolRefused, match="larger"):
         await uploads.read(job.job_id, len(CONTENT) - 1)
     without = await stores.added(file=None)

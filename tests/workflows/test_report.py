@@ -47,6 +47,17 @@ async def test_the_same_question_while_it_is_being_answered_is_one_job(desk):
     assert (await desk.ask(topic="cranes"))["job_id"] != one["job_id"]
 
 
+async def test_the_key_of_who_joined_answers_with_the_same_report_after_its_end(desk):
+    first, body, key = await desk.ask(topic=TOPIC), {"topic": TOPIC}, {"Idempotency-Key": "mine"}
+    joined = await desk.http.post("/api/v1/reports", json=body, headers=key)
+    assert (joined.json()["job_id"], joined.json()["joined"]) == (first["job_id"], True)
+    await desk.http.post(f"/api/v1/jobs/{first['job_id']}/cancel")
+    again = await desk.http.post("/api/v1/reports", json=body, headers=key)
+    assert (again.json()["job_id"], again.headers["idempotent-replayed"]) == (first["job_id"], "true")
+    other = await desk.http.post("/api/v1/reports", json={"topic": "cranes"}, headers=key)
+    assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
 async def test_a_report_says_how_it_stands(desk):
     asked = await desk.ask(topic=TOPIC)
     before = (await desk.http.get(f"/api/v1/reports/{asked['job_id']}")).json()
@@ -147,14 +158,15 @@ async def test_templates_of_ones_own_stand_beside_the_shipped_ones(desk, tmp_pat
     assert "cannot be read" in broken.json()["errors"][0]["message"]
 
 
-async def test_a_document_that_is_handed_in_is_reported_on(desk, corpus):
+@pytest.mark.parametrize("name", ["hamburg.txt", "notes of hamburg", "hamburg.log"])
+async def test_a_document_that_is_handed_in_is_reported_on(desk, corpus, name):
     data = {"workflow": "document_report", "topic": "shore power", "sections": "facts=Facts, outlook"}
-    file = {"file": ("hamburg.txt", (corpus / "hamburg.txt").read_bytes())}
+    file = {"file": (name, (corpus / "hamburg.txt").read_bytes())}
     answer = await desk.http.post("/api/v1/jobs", data=data, files=file)
     assert answer.status_code == 202, answer.text
     made = await desk.run(answer.json()["job_id"])
     assert made["status"] == "completed", made["error"]
-    assert len(made["report"]["sources"]) == 1
+    assert [source["url"] for source in made["report"]["sources"]] == [name]
     assert made["report"]["unsupported"] == 0
 
 

@@ -75,9 +75,10 @@ clean:  ## Remove the environment and caches; data and .env stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.run: requirements.txt scripts/environment.py
+$(VENV)/.run: requirements.txt scripts/environment.py scripts/callslip
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Callslip needs Python 3.11 or newer, and this is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
 	@$(PYTHON) scripts/environment.py $(VENV) requirements.txt
+	@ln -sf ../../scripts/callslip $(VENV)/bin/callslip
 	@touch $@
 
 $(VENV)/.llm: requirements-llm.txt $(VENV)/.run

@@ -85,6 +85,14 @@ def test_values_are_read_as_people_write_them(load):
     assert settings.log_level == "DEBUG"
 
 
+def test_a_secret_that_only_signs_may_be_a_sentence(load):
+    settings = load(NOTIFY_SECRET="old words that nobody knows, new words that nobody knows")
+    assert [secret.get_secret_value() for secret in settings.notify_secret] == [
+        "old words that nobody knows",
+        "new words that nobody knows",
+    ]
+
+
 def test_addresses_follow_from_other_settings(load, tmp_path):
     settings = load(HOST="0.0.0.0", PORT="8123", DATA_DIR=str(tmp_path))
     assert settings.public_url == "http://127.0.0.1:8123"
@@ -119,6 +127,7 @@ def test_a_wrong_port_hides_no_other_problem(load):
         ({"SECRET_KEY": KEY[:23]}, "SECRET_KEY must have at least 24 characters; make one:"),
         ({"SECRET_KEY": f"{KEY},{OTHER[:9]}"}, "SECRET_KEY must have at least 24 characters"),
         ({"SECRET_KEY": KEY + " " + KEY}, "SECRET_KEY must be printable ASCII"),
+        ({"CALLBACK_SECRET": f"{KEY}'{KEY}"}, "CALLBACK_SECRET must be printable ASCII without quotes"),
         ({"CALLBACK_SECRET": KEY[:20]}, "CALLBACK_SECRET must have at least 24 characters"),
         ({"CALLBACK_SECRET": "whsec_***" + KEY}, "CALLBACK_SECRET begins with whsec_ but is not base64"),
         ({"CALLBACK_SECRET": "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSUw=="}, "CALLBACK_SECRET must have at least 24"),

@@ -21,15 +21,20 @@ _CLIENT_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _SENDABLE = re.compile(
     r"[!#-&(-+\--~]+"
 )  # printable ASCII without space, quotes and comma: fits a header and a .env line
+_SIGNING = re.compile(r"[ !#-&(-+\--~]+")  # the same with spaces: it only signs, and is never sent
 
 
-def secrets_of(shortest: int) -> Callable[[object], object]:
-    """A validator for a comma-separated list of secrets of at least `shortest` characters each."""
+def secrets_of(shortest: int, *, only_sign: bool = False) -> Callable[[object], object]:
+    """A validator for a comma-separated list of secrets of at least `shortest` characters each.
+
+    Those that `only_sign` may be sentences.
+    """
+    form = _SIGNING if only_sign else _SENDABLE
 
     def parse(value: object) -> object:
         if not isinstance(value, str):
             return value
-        return tuple(SecretStr(_strong(secret.strip(), shortest)) for secret in value.split(","))
+        return tuple(SecretStr(_strong(secret.strip(), shortest, form)) for secret in value.split(","))
 
     return parse
 
@@ -59,9 +64,10 @@ def named_keys(value: object) -> object:
     return keys
 
 
-def _strong(secret: str, shortest: int) -> str:
-    if not _SENDABLE.fullmatch(secret):
-        raise ValueError(f"must be printable ASCII without spaces, quotes and commas inside; {HOW_TO_MAKE_ONE}")
+def _strong(secret: str, shortest: int, form: re.Pattern[str] = _SENDABLE) -> str:
+    if not form.fullmatch(secret):
+        without = "quotes and commas" if form is _SIGNING else "spaces, quotes and commas"
+        raise ValueError(f"must be printable ASCII without {without} inside; {HOW_TO_MAKE_ONE}")
     text = _unwrapped(secret)
     if len(text) < shortest:
         raise ValueError(f"must have at least {shortest} characters; {HOW_TO_MAKE_ONE}")
@@ -163,3 +169,4 @@ DatabaseUrl = Annotated[str, BeforeValidator(database_url)]
 NamedKeys = Annotated[Mapping[str, SecretStr], NoDecode, BeforeValidator(named_keys)]
 Secret = Annotated[SecretStr, BeforeValidator(secret_of(24))]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(secrets_of(24))]
+SigningSecrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(secrets_of(24, only_sign=True))]

@@ -29,6 +29,7 @@ from app.core.setting_types import (
     Schedule,
     Secret,
     Secrets,
+    SigningSecrets,
     Size,
     Upper,
     durable,
@@ -83,7 +84,7 @@ class Settings(BaseSettings):
     # Security
     callslip_api_keys: NamedKeys
     secret_key: Secrets
-    callback_secret: Secrets = ()
+    callback_secret: SigningSecrets = ()
     link_ttl: Period = timedelta(days=7)
 
     # Files
@@ -124,7 +125,7 @@ class Settings(BaseSettings):
     # n8n
     n8n_webhook_url: HttpUrl | None = None
     n8n_webhook_token: Secret | None = None
-    n8n_webhook_secret: Secrets = ()
+    n8n_webhook_secret: SigningSecrets = ()
     n8n_auth: Literal["header", "jwt", "none"] = "header"
     n8n_delivery: Literal["multipart", "link"] = "multipart"
     n8n_multipart_limit: Size = 100 * 1000**2
@@ -173,7 +174,7 @@ class Settings(BaseSettings):
     github_token: SecretStr | None = None
 
     notify_url: HttpUrl | None = None
-    notify_secret: Secrets = ()
+    notify_secret: SigningSecrets = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

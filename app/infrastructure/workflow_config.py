@@ -228,7 +228,7 @@ class _Reader:
 
     def _secrets(self, text: str) -> tuple[str, ...]:
         expanded = self._expanded("secret", text)
-        if expanded is None or self._try("secret", lambda: secrets_of(SHORTEST)(expanded)) is None:
+        if expanded is None or self._try("secret", lambda: secrets_of(SHORTEST, only_sign=True)(expanded)) is None:
             return ()
         return tuple(secret.strip() for secret in expanded.split(","))
 

@@ -56,6 +56,14 @@ def test_submit_prints_the_id_and_the_page(run: Run, service: Service, receipt: 
     assert (service.jobs[job_id]["workflow"], service.jobs[job_id]["params"]) == ("w", {"notion_database_id": "a=b"})
 
 
+def test_the_command_of_a_checkout_works_from_any_folder(service: Service, tmp_path: Path) -> None:
+    link = tmp_path / "callslip"
+    link.symlink_to(Path(__file__).parents[2] / "scripts" / "callslip")
+    known = {"PATH": os.environ["PATH"], "CALLSLIP_URL": service.url, "CALLSLIP_API_KEY": KEY}
+    done = subprocess.run([link, "list", "--json"], cwd=tmp_path, env=known, capture_output=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
 @pytest.mark.parametrize(("status", "code"), [("success", 0), ("failure", 1), ("cancelled", 1)])
 def test_submit_and_wait_ends_as_the_job_does(
     run: Run, service: Service, receipt: Path, status: str, code: int

@@ -112,7 +112,8 @@ def main() -> int:
         print(f"WRONG  {problem}")
     if not problems:
         print(f"genuine: job {receipt['job_id']} was {receipt['status']} at version {receipt['version']}")
-        print(f"         SHA-256 {receipt['sha256']}, {receipt['size']} bytes, handed in {receipt['created_at']}")
+        file = f"SHA-256 {receipt['sha256']}, {receipt['size']} bytes" if receipt["sha256"] else "it names no file"
+        print(f"         {file}, handed in {receipt['created_at']}")
     return 1 if problems else 0
 
 

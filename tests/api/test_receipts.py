@@ -62,10 +62,12 @@ async def test_there_is_no_receipt_for_what_is_not_there(api):
     is_problem(await api.get(f"{JOBS}/{UNKNOWN}/receipt"), 404)
 
 
-async def test_of_an_erased_job_the_receipt_tells_no_name_and_no_content(api, world, job_id):
+async def test_of_an_erased_job_the_receipt_tells_no_name_and_no_content(api, world, job_id, check):
     await world.services.tasks.erase(job_id)
     said = (await api.get(f"{JOBS}/{job_id}/receipt")).json()
     assert (said["filename"], said["sha256"], said["status"]) == (None, None, "cancelled")
+    status, words = check(said, (await api.get("/api/v1/receipt-key")).json())
+    assert (status, "it names no file, handed in" in words) == (0, True)
 
 
 async def test_a_stranger_can_check_receipt_file_and_history_without_us(api, world, job_id, png, tmp_path, check):

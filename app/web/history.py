@@ -55,17 +55,21 @@ class Attempt:
         return None if self.ended_at is None else self.ended_at - self.began_at
 
 
-def moment(line: AuditEvent) -> Moment:
-    """One line in words."""
-    known: Known = {**line.facts, **(line.detail or {})}
+def moment(line: AuditEvent, steps: Json = None) -> Moment:
+    """One line in words; `steps` is how many there are, where the line itself does not say so."""
+    known: Known = {"steps": steps, **line.facts, **(line.detail or {})}
     title, text = _SAYINGS[line.type](known) if line.type in _SAYINGS else (line.type, "")
     tone = "care" if line.type == "Delivered" and known.get("trouble_kind") else _TONES.get(line.type, "live")
     return Moment(version=line.version, at=line.at, title=title, text=text, tone=tone)
 
 
 def moments(lines: Sequence[AuditEvent]) -> list[Moment]:
-    """The whole history, the newest first."""
-    return [moment(line) for line in reversed(lines)]
+    """The whole history, the newest first. A line tells only what it changed, so that earlier ones are minded."""
+    told, steps = [], None
+    for line in lines:
+        steps = line.facts.get("steps") or steps
+        told.append(moment(line, steps))
+    return told[::-1]
 
 
 def attempts(lines: Sequence[AuditEvent]) -> list[Attempt]:

@@ -124,6 +124,7 @@ def photographed(browser: Browser, stack: Stack, screens: Path) -> None:
         ("slip-failed", failed["links"]["page"], nothing),
         ("hand-in", "/?workflow=invoices", nothing),
         ("operations", "/ops", nothing),
+        ("operations-filtered", "/ops?status=failure", nothing),
         ("job", f"/ops/jobs/{failed['job_id']}", nothing),
         ("schedules", "/ops/schedules?workflow=report", nothing),
         ("reference", "/docs", nothing),

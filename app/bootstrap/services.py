@@ -154,7 +154,7 @@ class _Builder:
         feed = RedisJobFeed(redis_url(settings), settings.queue_name, self.search.versions, settings.feed_every)
         await self.stack.enter_async_context(feed)
         delivered = configured_workflows(settings)
-        given = tools(settings, self.stack, self.database, self.clock, StoredUploads(self.log, self.files))
+        given = tools(settings, self.stack, self.database, self.clock, StoredUploads(self.log, self.search, self.files))
         found = local_workflows(settings.workflows_dir, self.periods, taken=delivered)
         local = {name: with_door(workflow, given) for name, workflow in found.items()}
         workflows = {name: workflow for name, (workflow, _) in delivered.items()} | local

@@ -144,20 +144,16 @@ class DocumentReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """A file that was handed in, under the name that it was given; `media_type` was found from the content."""
-
-    name: str
-    content: bytes
-    media_type: str
-
-
 class Uploads(Protocol):
     """Files that were handed in with jobs of this service, whoever did so."""
 
-    async def read(self, job_id: JobId, longest: int) -> Upload:
-        """The file of this job. Raises ToolRefused where there is none (any more), or one of more bytes than that."""
+    async def read(self, job_id: JobId) -> Page:
+        """The prose of a job's file, by its content where its name does not say what it is; its address is its name.
+        Raises ToolRefused where there is no file (any more), or none that can be read."""
+        ...
+
+    async def find(self, query: str, limit: int) -> Found:
+        """As Search, in the newest of them. A file that was handed in twice is one."""
         ...
 
 

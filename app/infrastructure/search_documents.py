@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.domain.errors import ToolRefused, ToolTrouble
-from app.domain.sentences import split
-from app.domain.tools import Found, Hit, Page
-from app.infrastructure.bm25 import scores
+from app.domain.tools import Found, Page
 from app.infrastructure.document_text import READABLE, document_text
+from app.infrastructure.ranked_pages import ranked
 
 LARGEST = 50 * 1024 * 1024
 MOST_FILES = 2000
@@ -41,10 +41,7 @@ class DocumentsSearch:
         pages = {name: self._page(name, path) for name, path in files}
         self._forget(set(pages))
         readable = [page for page in pages.values() if page is not None]
-        ranked = scores(query, [f"{page.title}\n{page.text}" for page in readable])
-        best = sorted(zip(ranked, readable, strict=True), key=lambda pair: (-pair[0], pair[1].url))
-        hits = tuple(self._hit(page, query) for score, page in best[:limit] if score > 0)
-        return Found(hits=hits, missing=tuple(self._missing(pages, files)))
+        return Found(hits=ranked(query, readable, limit), missing=tuple(self._missing(pages, files)))
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         """Name and path of each readable document, in the order of their names, at most MOST_FILES."""
@@ -67,7 +64,7 @@ class DocumentsSearch:
             stamp = (status.st_mtime_ns, status.st_size)
             if (known := self._texts.get(name)) is not None and known[0] == stamp:
                 return known[1]
-            page = document_text(name, path.read_bytes()) if status.st_size <= LARGEST else None
+            page = _dated(document_text(name, path.read_bytes()), stamp[0]) if status.st_size <= LARGEST else None
         except (OSError, ToolRefused):
             page, stamp = None, (0, 0)
         self._texts[name] = (stamp, page)
@@ -88,9 +85,6 @@ class DocumentsSearch:
         if len(files) >= MOST_FILES:
             yield f"Only the first {MOST_FILES} documents were searched."
 
-    def _hit(self, page: Page, query: str) -> Hit:
-        sentences = split(page.text)[:2000]
-        ranked = scores(query, sentences)
-        snippet = sentences[max(range(len(sentences)), key=ranked.__getitem__)]
-        at = datetime.fromtimestamp(self._texts[page.url][0][0] / 1e9, UTC) if page.url in self._texts else None
-        return Hit(url=page.url, title=page.title, snippet=snippet[:500], text=page.text, published_at=at)
+
+def _dated(page: Page, changed_ns: int) -> Page:
+    return replace(page, published_at=datetime.fromtimestamp(changed_ns / 1e9, UTC))

@@ -10,9 +10,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 Format = Literal["md", "html", "pdf", "docx"]
 FORMATS: tuple[Format, ...] = ("md", "html", "pdf", "docx")
 MOST_SOURCES = 40
+PLACES = ("search", "documents", "uploads")
 UPLOAD = "job:"  # and the id of the job with which it was handed in
 _ID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-SOURCE = rf"^(search|documents|{UPLOAD}{_ID}|https?://[^\s]{{1,2000}})$"
+SOURCE = rf"^({'|'.join(PLACES)}|{UPLOAD}{_ID}|https?://[^\s]{{1,2000}})$"
 
 
 def _list(value: object) -> object:
@@ -95,5 +96,5 @@ class Report(DocumentReport):
         min_length=1,
         max_length=MOST_SOURCES,
         title="Sources",
-        description="search (all that is configured), documents (the folder only), web addresses, or job:<id> for a file handed in before",
+        description="search (all that is configured), documents (the folder only), uploads (files handed in before), job:<id> for one of them, or web addresses",
     )

@@ -5,32 +5,30 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from app.domain.errors import ToolRefused, ToolTrouble
 from app.domain.models import JobId, Json
-from app.domain.tools import DocumentReader, Documents, Found, Hit, Page, PageReader, Search, Source, Upload, Uploads
+from app.domain.tools import Documents, Found, Hit, Page, PageReader, Search, Source, Uploads
 from app.domain.work import Work
-from app.workflows.report_params import MOST_SOURCES, UPLOAD
+from app.workflows.report_params import MOST_SOURCES, PLACES, UPLOAD
 
 DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 READABLE = ("text/*", "application/pdf", "application/zip", DOCX)
 LARGEST_DOCUMENT = 50 * 1024 * 1024
 LONGEST_SOURCE = 80_000  # characters that are kept of one
 SNIPPET_IS_ENOUGH = 200  # an introduction of this length stands in for a page that cannot be read
-ENDINGS = (".txt", ".text", ".md", ".markdown", ".rst", ".html", ".htm", ".pdf", ".docx")
-ENDING_OF = {"application/pdf": ".pdf", DOCX: ".docx", "text/html": ".html"}
 
 
-async def gather(work: Work, search: Search, documents: Documents) -> Json:
+async def gather(work: Work, search: Search, documents: Documents, uploads: Uploads) -> Json:
     """Where something about the topic stands."""
     topic, wanted = str(work.params["topic"]), _texts(work.params["sources"])
-    hits = [Hit(url=url, title=url, snippet="") for url in wanted if url not in ("search", "documents")]
+    hits = [Hit(url=url, title=url, snippet="") for url in wanted if url not in PLACES]
     missing: list[str] = []
-    for place in [tool for name, tool in (("search", search), ("documents", documents)) if name in wanted]:
+    for place in [tool for name, tool in zip(PLACES, (search, documents, uploads), strict=True) if name in wanted]:
         found: Found = await place.find(topic, MOST_SOURCES - len(hits))
         hits += found.hits
         missing += found.missing
@@ -39,11 +37,11 @@ async def gather(work: Work, search: Search, documents: Documents) -> Json:
     return {"hits": [plain(hit) for hit in hits[:MOST_SOURCES]], "missing": list(missing)}
 
 
-async def read(work: Work, reader: PageReader, uploads: Uploads, documents: DocumentReader) -> Json:
+async def read(work: Work, reader: PageReader, uploads: Uploads) -> Json:
     """The texts of what was found; one text twice is one source."""
     gathered: Any = work.outputs["gather"]
     hits = [Hit(**(hit | {"published_at": moment(hit["published_at"])})) for hit in gathered["hits"]]
-    pages = await asyncio.gather(*(_page(hit, reader, uploads, documents) for hit in hits))
+    pages = await asyncio.gather(*(_page(hit, reader, uploads) for hit in hits))
     failed = [page for page in pages if not isinstance(page, Page)]
     missing = [*gathered["missing"], *map(str, failed)]
     sources = _numbered([page for page in pages if isinstance(page, Page)])
@@ -54,42 +52,23 @@ async def read(work: Work, reader: PageReader, uploads: Uploads, documents: Docu
     return {"sources": [plain(source) for source in sources], "missing": missing}
 
 
-async def read_document(work: Work, reader: DocumentReader) -> Json:
+async def read_document(work: Work, uploads: Uploads) -> Json:
     """The text of the document that was handed in."""
-    async with work.open() as content:
-        data = b"".join([chunk async for chunk in content.chunks()])
-    name, media_type = (work.file.filename, work.file.media_type) if work.file else ("", "")
-    page = await _document(Upload(name=name, content=data, media_type=media_type), reader)
-    return {"sources": [plain(source) for source in _numbered([page])], "missing": []}
+    return {"sources": [plain(source) for source in _numbered([await uploads.read(work.job_id)])], "missing": []}
 
 
-async def _page(
-    hit: Hit, reader: PageReader, uploads: Uploads, documents: DocumentReader
-) -> Page | ToolRefused | ToolTrouble:
+async def _page(hit: Hit, reader: PageReader, uploads: Uploads) -> Page | ToolRefused | ToolTrouble:
     """What a hit holds, or why it is missing, as a sentence."""
     if hit.text is not None:
         return Page(url=hit.url, title=hit.title, text=hit.text, published_at=hit.published_at)
     try:
         if hit.url.startswith(UPLOAD):
-            upload = await uploads.read(JobId(UUID(hit.url.removeprefix(UPLOAD))), LARGEST_DOCUMENT)
-            return await _document(upload, documents)
+            return await uploads.read(JobId(UUID(hit.url.removeprefix(UPLOAD))))
         return await reader.read(hit.url)
     except (ToolRefused, ToolTrouble) as error:
         if len(hit.snippet) >= SNIPPET_IS_ENOUGH:
             return Page(url=hit.url, title=hit.title, text=hit.snippet, published_at=hit.published_at)
         return type(error)(f"{hit.url[:200]} could not be read: {error}.")
-
-
-async def _document(upload: Upload, reader: DocumentReader) -> Page:
-    """What stands in a file, also where its name has no ending that says what it is."""
-    page = await reader.extract(upload.name + _ending(upload), upload.content)
-    return replace(page, url=upload.name)
-
-
-def _ending(upload: Upload) -> str:
-    if upload.name.lower().endswith(ENDINGS):
-        return ""
-    return ENDING_OF.get(upload.media_type, ".txt" if upload.media_type.startswith("text/") else "")
 
 
 def _numbered(pages: Sequence[Page]) -> list[Source]:

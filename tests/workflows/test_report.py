@@ -183,6 +183,8 @@ async def test_a_report_stands_on_documents_that_were_handed_in_before(desk, cor
     assert {source["url"].partition(".")[0] for source in report["sources"]} == {"hamburg", "genoa"}
     assert (report["unsupported"], len(report["missing"])) == (0, 1)
     assert gone in report["missing"][0]
+    found = (await desk.report(topic="shore power in Hamburg", sources=["uploads"]))["report"]
+    assert {source["url"].partition(".")[0] for source in found["sources"]} == {"hamburg", "genoa"}
     nothing = await desk.report(topic="shore power", sources=[f"job:{gone}"])
     assert (nothing["status"], "there is no file of a job" in nothing["error"]) == ("failed", True)
 

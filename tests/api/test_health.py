@@ -172,3 +172,8 @@ async def python(code, folder):
     pipe = asyncio.subprocess.PIPE
     here = Path(__file__).parents[2]
     return await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdin=pipe, stdout=pipe, env=env, cwd=here)
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready"])
+async def test_monitors_may_ask_by_head(api, path):
+    assert (await api.head(path)).status_code == (await api.get(path)).status_code == 200

@@ -65,6 +65,10 @@ async def health(services: Ours) -> Response:
     return await ready(services)
 
 
+for path, answer in (("", health), ("/live", live), ("/ready", ready)):  # as many monitors ask
+    router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
+
+
 async def readiness_of(services: Services, patience: float = PATIENCE) -> Readiness:
     """Asks all dependencies at the same time, each for as many seconds."""
     database, free, report = await asyncio.gather(

@@ -21,6 +21,7 @@ from tests.e2e.stack import ROOT, Stack, free_port, until
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SIZES = ((1280, 800), (390, 780))
 TALLEST = 1400
+WHOLE = {"operations-filtered": 3000}  # whose end is wanted too
 PACE = "4"  # seconds between two reports: time enough for four pictures of a job at work
 NAMES = [
     "minutes",
@@ -144,7 +145,7 @@ def photographed(browser: Browser, stack: Stack, screens: Path) -> None:
                     log_in(page, stack.key)
                 page.goto(path)
                 before(page)
-                take(page, screens / f"{name}-{width}-{scheme}.png", width, height)
+                take(page, screens / f"{name}-{width}-{scheme}.png", width, height, WHOLE.get(name, TALLEST))
                 context.close()
 
 
@@ -182,10 +183,10 @@ def log_in(page: Page, key: str) -> None:
     page.context.request.post("/login", form={"key": key}, headers=headers, max_redirects=0)
 
 
-def take(page: Page, path: Path, width: int, height: int) -> None:
+def take(page: Page, path: Path, width: int, height: int, tallest: int) -> None:
     """The page from its top on, as long as it is, within reason."""
     whole = page.evaluate("document.documentElement.scrollHeight")
-    page.set_viewport_size({"width": width, "height": max(height, min(whole, TALLEST))})
+    page.set_viewport_size({"width": width, "height": max(height, min(whole, tallest))})
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=path, animations="disabled")
 

@@ -214,22 +214,28 @@ async def _read(port: int, job: Job, opened: threading.Event, leave: threading.E
     watchers, chance = await watch(port, job.events, PAGES - TABS), Random(7)
     opened.set()
     known, asking = {id(watcher): len(watcher.heard) for watcher in watchers}, set[asyncio.Task[Any]]()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    # A client library would cost these readers more than the pages cost the service, and they would fall behind.
+    request = f"GET {job.fragment} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode()
 
-        async def ask() -> None:
-            await asyncio.sleep(0.05 + chance.random() * 0.3)
-            (await client.get(job.fragment)).raise_for_status()
+    async def ask() -> None:
+        await asyncio.sleep(0.05 + chance.random() * 0.3)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        answer = await reader.read(-1)
+        writer.close()
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"a page was not given: {answer[:60]!r}")
 
-        while not leave.is_set():
-            for watcher in watchers:
-                if len(watcher.heard) > known[id(watcher)]:
-                    known[id(watcher)] = len(watcher.heard)
-                    asking.add(task := asyncio.create_task(ask()))
-                    task.add_done_callback(asking.discard)
-            await asyncio.sleep(0.01)
-        await asyncio.gather(*asking)
+    while not leave.is_set():
         for watcher in watchers:
-            watcher.leave()
+            if len(watcher.heard) > known[id(watcher)]:
+                known[id(watcher)] = len(watcher.heard)
+                asking.add(task := asyncio.create_task(ask()))
+                task.add_done_callback(asking.discard)
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*asking)
+    for watcher in watchers:
+        watcher.leave()
 
 
 def _first_paint(port: int, job: Job) -> float:

@@ -1,4 +1,4 @@
-"""Looking at jobs and for jobs, with up to a million of them in the database (rows 9 to 11)."""
+"""Looking at jobs and for jobs, with up to a million of them in the database (rows 9 to 11, and the page of operations)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from statistics import median
 from uuid import UUID
 
+import httpx
+
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.sql_database import SqlDatabase
-from bench.callslip import Callslip
+from bench.callslip import KEY, Callslip
 from bench.fill import cursor, fill, some
 from bench.load import Plan
 from bench.peer import limit
@@ -23,6 +25,7 @@ DUE = 10_000
 SECONDS, WARM = 1.6, 0.2
 ROUTE = "FastAPI route without database"
 WORKFLOWS = ("n8n_notion",)
+LOOKS, BETWEEN = 100, 0.1  # as twenty open pages look, which each do so every two seconds
 
 
 def _service(stage: Stage, number: int, count: int) -> tuple[Callslip, list[UUID]]:
@@ -95,6 +98,42 @@ def page(stage: Stage) -> Report:
         at_least("pages/s at any depth, of the newest page's", _rate(samples, deep_name) / _rate(samples, newest), 0.9),
     ]
     return report
+
+
+def operations(stage: Stage) -> Report:
+    """`/ops` while many have it open."""
+    service, _ = _service(stage, 1, MANY)
+    api, took = service.start_api(), list[float]()
+    with httpx.Client(base_url=f"http://127.0.0.1:{service.port}", timeout=30) as client:
+        logged_in = client.post("/login", data={"key": KEY}, headers={"Sec-Fetch-Site": "same-origin"})
+        if logged_in.status_code != 303:
+            raise RuntimeError(f"the key was not taken: {logged_in.status_code}")
+        first = _looked(client, "/ops")
+        spent = api.cpu()
+        for _ in range(LOOKS):
+            took.append(_looked(client, "/ops/fragment"))
+            time.sleep(BETWEEN)
+        spent = (api.cpu() - spent) * 1000 / LOOKS
+    took.sort()
+    p99 = took[int(LOOKS * 0.99)]
+    return Report(
+        title="Operations with 1,000,000 jobs",
+        notes=[
+            (
+                f"{LOOKS} looks at `/ops`, one every {BETWEEN} s, as twenty open pages make them. All of them share one counting "
+                "of the jobs, which is made anew every four seconds."
+            )
+        ],
+        columns=["first look, ms", "median, ms", "p99, ms", "CPU, ms a look"],
+        lines=[[f"{first:.0f}", f"{took[LOOKS // 2]:.0f}", f"{p99:.0f}", f"{spent:.1f}"]],
+        goals=[at_most("a look at operations, p99", p99, 200, "ms")],
+    )
+
+
+def _looked(client: httpx.Client, path: str) -> float:
+    began = time.perf_counter()
+    client.get(path).raise_for_status()
+    return (time.perf_counter() - began) * 1000
 
 
 def sweep(stage: Stage) -> Report:

@@ -30,6 +30,7 @@ ROWS = (
     Row("life", "the whole life of a job on both cores", 45, life.life),
     Row("status", "status by id with a million jobs", 45, look.status),
     Row("page", "a page of 50 with a million jobs", 55, look.page),
+    Row("operations", "the page of operations with a million jobs", 40, look.operations),
     Row("sweep", "finding what is due among a million jobs", 20, look.sweep),
     Row("two", "two APIs and two workers on one SQLite file", 40, together.two),
     Row("backlog", "a slow far side and a backlog of 10,000", 40, together.backlog),

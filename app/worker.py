@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ async def work(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with bootstrap.open_services(settings) as services:
         body = LoopBody(services)
+        gc.freeze()  # what is here now stays; the collector need not look through it again and again
         worker = bootstrap.worker(settings, run=body.run_job, take=body.sweep, room=services.tasks.unseen)
         chores = [
             asyncio.create_task(body.tell_notices(settings.sweep_every)),

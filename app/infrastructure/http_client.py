@@ -116,14 +116,14 @@ def build_client(*, verify: bool, ca_file: Path | None, connections: int, allow_
 
     It belongs to the event loop that first uses it. Raises Misconfigured when the file holds no certificates.
     """
-    context = httpx.create_ssl_context(verify=verify, trust_env=False)
     if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except OSError as error:
-            raise Misconfigured([f"the CA file {ca_file} cannot be used: {error.strerror or error}"]) from None
+        _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca_file)
 
     def session() -> aiohttp.ClientSession:
+        # The public authorities take a moment and a megabyte: only whoever sends something has them.
+        context = httpx.create_ssl_context(verify=verify, trust_env=False)
+        if ca_file is not None:
+            _trust(context, ca_file)
         connector = aiohttp.TCPConnector(
             limit=connections,
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -132,7 +132,15 @@ def build_client(*, verify: bool, ca_file: Path | None, connections: int, allow_
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
-    return FarClient(_Transport(verify=context, trust_env=False, client=session))
+    # The session brings a context of its own.
+    return FarClient(_Transport(verify=False, trust_env=False, client=session))
+
+
+def _trust(context: ssl.SSLContext, ca_file: Path) -> None:
+    try:
+        context.load_verify_locations(ca_file)
+    except OSError as error:
+        raise Misconfigured([f"the CA file {ca_file} cannot be used: {error.strerror or error}"]) from None
 
 
 async def exchange(

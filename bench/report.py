@@ -19,6 +19,9 @@ from bench.stage import Sample
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOTS = ROOT / "docs" / "benchmarks"
+EXPLAINED = (
+    ROOT / "bench" / "explained"
+)  # what people found out about a row's missed goals, in a file named like the row
 OPENING = """# Benchmarks
 
 `make bench` runs all of this in a quarter of an hour on two cores and writes this page; `make bench ROW=accept` runs one
@@ -119,6 +122,14 @@ class Report:
         if self.goals:
             rows = [[goal.what, goal.wanted, goal.measured, goal.verdict] for goal in self.goals]
             parts.append(_markdown([["Goal", "Wanted", "Measured", "Verdict"], *rows]))
+        if not all(goal.reached for goal in self.goals):
+            found = EXPLAINED / f"{row}.md"
+            words = (
+                found.read_text().strip()
+                if found.exists()
+                else "not looked into yet; `make profile` is where to begin."
+            )
+            parts.append(f"**What stops it:** {words}")
         return "\n\n".join(parts)
 
 

@@ -24,11 +24,15 @@ ANSWERS: tuple[tuple[str, str, frozenset[int]], ...] = (
     ("POST", r"/api/v1/schedules", frozenset({201, 400, 401, 409, 413, 415, 422, 429})),
     ("POST", r"/api/v1/schedules/[^/]*/(pause|resume)", frozenset({200, 401, 404, 409, 422})),
     ("DELETE", r"/api/v1/schedules/[^/]*", frozenset({204, 401, 404, 422})),
-    ("GET", r"/health(/ready)?", frozenset({200, 503})),
+    ("POST", r"(/api/v1/reports|/research)", frozenset({202, 400, 401, 408, 413, 415, 422, 429, 503, 507})),
+    ("GET", r"/api/v1/reports/[^/]*(/download)?", frozenset({200, 401, 404, 422})),
+    ("GET", r"/research(/[^/]*(/status)?)?", frozenset({200, 401, 404, 422})),
+    ("GET", r"(/health(/ready)?|/celery/health)", frozenset({200, 503})),
 )
 # Of whatever is asked of an address that is not there, in a way that is not meant, or outside the API.
 ANYWHERE = frozenset({400, 401, 403, 404, 405, 408, 413, 414, 415, 422, 431})
 PAGES = frozenset({200, 206, 303, 304, 307, 308, 416, 429}) | ANYWHERE
+PROBLEMS = ("/api/", "/health", "/research", "/celery/")  # elsewhere pages are for people
 BUGS = (b"Traceback (most", b'File "/', b"site-packages", b"sqlalchemy", b"psycopg", b"sqlite3.")
 _FIELDS: Mapping[str, type] = {"type": str, "title": str, "status": int, "detail": str, "instance": str}
 
@@ -48,8 +52,8 @@ def wrong(method: str, path: str, status: int, headers: Mapping[str, str], body:
         found.append(f"{status} is not an answer of {method} {path}")
     if "x-request-id" not in headers:
         found.append("it has no X-Request-ID")
-    if status >= 400 and method != "HEAD" and path.startswith(("/api/", "/health")):  # elsewhere pages are for people
-        found += _not_a_problem(status, headers, body, health=path.startswith("/health"))
+    if status >= 400 and method != "HEAD" and path.startswith(PROBLEMS):
+        found += _not_a_problem(status, headers, body, health=path.startswith(("/health", "/celery/health")))
     return found
 
 

@@ -53,6 +53,17 @@ async def test_each_line_comes_once_and_the_stream_ends_with_the_job(api, world,
     assert [json.loads(event["data"]) for event in events] == history
 
 
+async def test_an_event_is_described_as_the_fields_that_it_has(api, world, job_id, path):
+    await world.deliver(job_id)
+    await world.advance(job_id, DONE)
+    events = read((await asyncio.wait_for(api.get(path), 5)).text)
+    operation = (await api.get("/openapi.json")).json()["paths"][f"{JOBS}/{{job_id}}/events"]["get"]
+    described = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    assert described["type"] == "object"
+    assert {field["type"] for field in described["properties"].values()} == {"string"}
+    assert all(event.keys() == described["properties"].keys() == set(described["required"]) for event in events)
+
+
 async def test_a_stream_goes_on_behind_the_last_event_that_was_seen(api, world, job_id, path):
     await world.deliver(job_id)
     await world.advance(job_id, DONE)

@@ -12,9 +12,11 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 
 from app.api.http_protocol import MOST_HEADER_BYTES, PUSH, BoundedHttpProtocol, chunk
+from app.api.problems import Problem
 
 
 class Hasty(BoundedHttpProtocol):
@@ -84,6 +86,18 @@ async def test_what_is_no_http_is_a_problem() -> None:
         answer = await answers(port, b"\x16\x03\x01 not http\r\n\r\n")
     assert b"application/problem+json" in answer
     assert b"\r\nx-request-id: " in answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [(b"GET / HT", 408), (b"GET / HTTP/1.1\r\nX: " + b"a" * MOST_HEADER_BYTES, 431), (b"not http\r\n\r\n", 400)],
+    ids=["dripping", "too long", "not HTTP"],
+)
+async def test_a_refusal_before_there_is_a_request_has_the_form_of_every_problem(sent: bytes, status: int) -> None:
+    async with served() as port:
+        answer = await answers(port, sent)
+    told = Problem.model_validate_json(answer.partition(b"\r\n\r\n")[2], strict=True, extra="forbid")
+    assert (told.status, told.instance) == (status, "")
 
 
 async def test_a_second_request_on_the_connection_has_its_own_deadline() -> None:

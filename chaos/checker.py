@@ -57,7 +57,7 @@ def acknowledged_is_kept(case: Case) -> Found:
             yield ack.job_id, "acknowledged, but there is no row"
         elif (row.sha256, row.size) != (ack.sha256, ack.size):
             yield ack.job_id, "the row names other content than was acknowledged"
-        if stored is None and not (row and row.file_removed):
+        if stored is None and ack.sha256 and not (row and row.file_removed):
             yield ack.job_id, "acknowledged, but there is no file"
         elif stored and (stored.sha256, stored.size) != (ack.sha256, ack.size):
             yield ack.job_id, "the file is not the one that was acknowledged"
@@ -107,7 +107,7 @@ def delivered_was_received(case: Case) -> Found:
     for job_id, lines in case.lines.items():
         delivered = [line for line in lines if line.type in ("Delivered", "Completed") and not _in_doubt(line)]
         row = case.rows.get(job_id)
-        if not delivered or row is None:
+        if not delivered or row is None or row.local:
             continue
         whole = [receipt for receipt in case.receipts[job_id] if receipt.complete]
         if not any(receipt.authentic and receipt.file_sha256 in (row.sha256, None) for receipt in whole):
@@ -168,6 +168,8 @@ def sends_do_not_overlap(case: Case) -> Found:
 def callbacks_count_once(case: Case) -> Found:
     """I8: each report is applied at most once, none is applied that was not sent, and no authentic one is refused."""
     for job_id, lines in case.lines.items():
+        if (row := case.rows.get(job_id)) and row.local:  # its progress is told by its own steps
+            continue
         applied = Counter(_markers(lines))
         sent = {callback.marker for callback in case.callbacks[job_id]}
         for marker, count in applied.items():

@@ -46,7 +46,8 @@ def form_of(one: Upload) -> aiohttp.FormData:
 
 @dataclass(slots=True)
 class Tally:
-    """What clients met. `refused` holds answers that were neither 202 nor a wish to be asked again."""
+    """What clients met. `refused` holds answers that were neither 202 nor a wish to be asked again; `longest` is the
+    time from an upload's first try to its acknowledgement, at worst."""
 
     acked: int = 0
     tries: int = 0
@@ -54,6 +55,7 @@ class Tally:
     put_off: int = 0
     refused: list[str] | None = None
     slowest: float = 0.0
+    longest: float = 0.0
 
 
 class Clients:
@@ -72,7 +74,8 @@ class Clients:
 
     async def hand_in(self, one: Upload) -> str | None:
         """The job's id, once acknowledged; None when it was refused or patience ran out."""
-        until, tally = monotonic() + self._patience, self.tally
+        first, tally = monotonic(), self.tally
+        until = first + self._patience
         while monotonic() < until:
             tally.tries += 1
             began = monotonic()
@@ -83,6 +86,7 @@ class Clients:
             else:
                 tally.slowest = max(tally.slowest, monotonic() - began)
                 if job_id != "again":
+                    tally.longest = max(tally.longest, monotonic() - first)
                     return job_id
                 tally.put_off += 1
             await asyncio.sleep(random.uniform(0.1, 0.6))

@@ -11,12 +11,13 @@ ENDED = frozenset({"success", "failure", "cancelled"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """A client's note: this content, handed in under this key, was answered 202 with this job."""
+    """A client's note: this content, handed in under this key, was answered 202 with this job. Work that needs no file
+    has no content."""
 
     key: str
     job_id: str
-    sha256: str
-    size: int
+    sha256: str | None
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,11 @@ class Row:
     head: str
     idempotency_key: str | None
     error: str | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether the work is done step by step in the worker: what a far side does needs a file in all rows here."""
+        return self.sha256 is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

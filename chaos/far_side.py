@@ -26,6 +26,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from chaos import github
 from chaos.journal import Journal
 
 KEPT = 256 * 1024
@@ -257,9 +258,10 @@ class Body:
 
 def main() -> None:
     """Serves until SIGTERM."""
-    path, port, plan = Path(sys.argv[1]), int(sys.argv[2]), Plan(**json.loads(sys.argv[3]))
-    far = FarSide(plan, Journal(path))
+    journal, port, plan = Journal(Path(sys.argv[1])), int(sys.argv[2]), Plan(**json.loads(sys.argv[3]))
+    far = FarSide(plan, journal)
     app = web.Application(client_max_size=0)
+    github.add_to(app, journal)
     app.router.add_post("/{path:.*}", far.webhook)
     app.router.add_get("/", _here)
     app.on_startup.append(far.open)

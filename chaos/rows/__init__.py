@@ -6,6 +6,7 @@ NAMES = {
     "crash-points": "crash_points",
     "redis": "redis_trouble",
     "recovery": "recovery",
+    "steps": "steps",
     "uploads": "uploads",
     "callbacks": "callbacks",
     "attackers": "attackers",

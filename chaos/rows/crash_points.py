@@ -113,6 +113,7 @@ class Row:
         """Kills the process at this call of this role; False when one job has fewer calls."""
         part, trace = self.stack.parts[name], self.setup.folder / "trace"
         await self.stack.until_ready()
+        await self.job(60)  # a process that is traced while it still starts takes very long to
         probing = await traced(part, trace)
         await asyncio.gather(*(self.job() for _ in range(2)))
         await detach(probing)

@@ -25,9 +25,10 @@ PAUSED = 0.12  # this share of the blows is a pause instead of a kill
 GAP = (0.15, 0.6)  # seconds between two blows
 STARTING = 0.06  # this share of the blows at a process that is still starting is dealt all the same
 QUICK = {"valkey": 1.0, "postgres": 2.0}  # seconds that these take to be of use again, recovery and all
+MOST = 2.0  # times its share of the kills that somebody gets: what starts quickly must not stand in for what does not
 SPARED = 0.7  # seconds of peace after a start
 SHARE = 20  # uploads at a time
-PATIENCE = 300.0  # of a client: on a slow machine the API and its database are rarely up together
+PATIENCE = 300.0  # of a client; what is not acknowledged is not lost, but on a slow machine it may take long to be
 AFTERWARDS = 60.0  # seconds in which everything must have ended once the faults stop
 
 
@@ -46,9 +47,12 @@ class Striker:
         self._stack, self._chance, self.blows = stack, chance, blows
         self._names = [name for name in VICTIMS if name in stack.parts]
         self._start_takes = 2.0
+        self._most: dict[str, float] = {}
 
     async def strike(self, enough: int) -> None:
         """Until there were `enough` kills."""
+        whole = sum(VICTIMS[name] for name in self._names)
+        self._most = {name: max(1.0, MOST * enough * VICTIMS[name] / whole) for name in self._names}
         pausing: set[asyncio.Task[None]] = set()
         watching = asyncio.create_task(self._time_starts())
         while self.blows.kills.total() < enough:
@@ -71,6 +75,8 @@ class Striker:
         """Somebody by the weights; in place of who is still starting, once more somebody."""
         for name in self._chance.choices(self._names, [VICTIMS[name] for name in self._names], k=2):
             part = self._stack.parts[name]
+            if self.blows.kills[name] + 1 > self._most[name]:
+                continue
             if not self._starting(part) or self._chance.random() < STARTING:
                 return part
         return None
@@ -156,7 +162,8 @@ def figures(evidence: Evidence, blows: Blows, clients: Clients, afterwards: floa
         ),
         (
             f"{sum(taken.values())} copies taken, {extra} extra, at most {most} of one job; "
-            f"{tally.tries} tries of clients, {tally.broken} broken, {tally.put_off} put off"
+            f"{tally.tries} tries of clients, {tally.broken} broken, {tally.put_off} put off, "
+            f"acknowledged after {tally.longest:.0f} s at the latest"
         ),
         (
             f"{len(evidence.callbacks)} callbacks sent, {sum(bool(one.applied) for one in evidence.callbacks)} applied; "

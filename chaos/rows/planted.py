@@ -175,6 +175,22 @@ MISTAKES: Sequence[Mistake] = (
         "secrets",
         1,
     ),
+    Mistake(
+        "what a step made is not stored",
+        "infrastructure/step_store_sql.py",
+        "batch.many(KEEP, rows)",
+        "rows.clear()",
+        "steps",
+        0.3,
+    ),
+    Mistake(
+        "a schedule's time is not the key of its job",
+        "services/schedules.py",
+        "_parts(schedule), key)",
+        "_parts(schedule), None)",
+        "steps",
+        0.3,
+    ),
 )
 
 

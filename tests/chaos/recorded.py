@@ -31,14 +31,14 @@ def recorded() -> Evidence:
     """Three jobs: one that went smoothly, one whose worker was killed, one whose far side did not answer."""
     lives = [_life(_events(kind), kind) for kind in (PLAIN, LOST, DOUBTED)]
     jobs = [job for job, _ in lives]
-    lines = tuple(_line(line) for _, history in lives for line in history)
+    lines = tuple(line_of(line) for _, history in lives for line in history)
     return Evidence(
         acks=tuple(_ack(number, job) for number, job in enumerate(jobs)),
         receipts=tuple(
             _receipt(job, attempt, number) for number, job in enumerate(jobs) for attempt in range(1, job.attempt + 1)
         ),
         callbacks=tuple(callback for job in jobs for callback in _callbacks(job)),
-        rows=tuple(_row(job) for job in jobs),
+        rows=tuple(row_of(job) for job in jobs),
         lines=lines,
         stored=tuple(_stored(job) for job in jobs),
         streams=tuple(Stream(job_id=str(job.job_id), versions=_versions(job), finished=True) for job in jobs),
@@ -119,16 +119,16 @@ def _versions(job: Job) -> tuple[int, ...]:
     return tuple(range(1, job.version))
 
 
-def _row(job: Job) -> Row:
-    assert job.file
+def row_of(job: Job) -> Row:
+    """The job as its row has it."""
     return Row(
         job_id=str(job.job_id),
         status=job.status,
         version=job.version,
         attempt=job.attempt,
         lost_leases=job.lost_leases,
-        size=job.file.size,
-        sha256=job.file.sha256,
+        size=job.file.size if job.file else None,
+        sha256=job.file.sha256 if job.file else None,
         result_message=job.result.message,
         has_due_at=job.due_at is not None,
         file_removed=False,
@@ -138,7 +138,8 @@ def _row(job: Job) -> Row:
     )
 
 
-def _line(line: AuditEvent) -> Line:
+def line_of(line: AuditEvent) -> Line:
+    """The line as the database has it."""
     return Line(
         job_id=str(line.job_id),
         version=line.version,
@@ -163,10 +164,10 @@ def with_life(evidence: Evidence, number: int, events: Sequence[Event]) -> Evide
     """The same run, but that this job lived otherwise: row and lines fit each other."""
     job_id = evidence.rows[number].job_id
     job, history = _life(events, number)
-    lines = [replace(_line(line), job_id=str(job.job_id)) for line in history]
+    lines = [replace(line_of(line), job_id=str(job.job_id)) for line in history]
     return replace(
         evidence,
-        rows=tuple(_row(job) if row.job_id == job_id else row for row in evidence.rows),
+        rows=tuple(row_of(job) if row.job_id == job_id else row for row in evidence.rows),
         lines=(*(line for line in evidence.lines if line.job_id != job_id), *lines),
         acks=tuple(_ack(number, job) if ack.job_id == job_id else ack for ack in evidence.acks),
         stored=tuple(_stored(job) if one.job_id == job_id else one for one in evidence.stored),
@@ -178,3 +179,14 @@ def with_life(evidence: Evidence, number: int, events: Sequence[Event]) -> Evide
         ),
         streams=tuple(one for one in evidence.streams if one.job_id != job_id),
     )
+
+
+def lived(events: Sequence[Event]) -> tuple[Job, tuple[Line, ...]]:
+    """A job of local work after these events, one a second, and its lines."""
+    draft = Job(job_id=new_job_id(BEGAN), client="me", workflow="noted", created_at=BEGAN, due_at=BEGAN, salt="00" * 16)
+    job, line = lifecycle.accept(draft, BEGAN)
+    lines = [line]
+    for number, event in enumerate(events, 1):
+        job, line = lifecycle.advance(job, event, BEGAN + number * SECOND)
+        lines.append(line)
+    return job, tuple(line_of(line) for line in lines)

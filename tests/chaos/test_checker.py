@@ -12,8 +12,8 @@ import pytest
 from app.domain.lifecycle import Completed, Delivered, Postponed, Progressed, Started, TroubleKind
 from app.domain.models import JobResult, Progress
 from chaos.checker import INVARIANTS, ambiguous, check
-from chaos.evidence import Callback, Evidence, Line, Stored
-from tests.chaos.recorded import DOUBTED, LOST, PLAIN, SECOND, recorded, with_life
+from chaos.evidence import Ack, Callback, Evidence, Line, Stored
+from tests.chaos.recorded import DOUBTED, LOST, PLAIN, SECOND, lived, recorded, row_of, with_life
 
 Plant = Callable[[Evidence], Evidence]
 T = TypeVar("T")
@@ -169,6 +169,15 @@ def test_a_sound_run_has_no_violation() -> None:
 def test_a_planted_mistake_is_found(name: str) -> None:
     invariant, plant = PLANTED[name]
     assert invariant in {violation.invariant for violation in check(plant(recorded()))}
+
+
+def test_local_work_needs_no_file_no_delivery_and_no_callback() -> None:
+    evidence = recorded()
+    job, lines = lived((STARTED, Progressed(progress=Progress(fraction=0.5, message="half"), due_in=timedelta()), DONE))
+    ack = Ack(key="local", job_id=str(job.job_id), sha256=None, size=None)
+    more = replace(evidence, acks=(*evidence.acks, ack), rows=(*evidence.rows, row_of(job)))
+    assert check(replace(more, lines=(*evidence.lines, *lines))) == []
+    assert {violation.invariant for violation in check(more)} == {"I9"}
 
 
 def test_every_invariant_has_a_planted_mistake() -> None:

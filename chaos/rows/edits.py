@@ -28,6 +28,7 @@ from chaos.report import Outcome, RowProgram
 from chaos.stack import Setup, Stack, running
 
 JOBS, PROCESSES = 24, 2
+WORTH_TWO = 200  # trials; a second process starts as long as a hundred of them take
 SHARE_NAMED = 0.95
 
 
@@ -52,8 +53,9 @@ async def run(setup: Setup) -> Outcome:
         place = Place(stack.data, await asyncio.to_thread(_settled, stack.data))
     began = monotonic()
     alarms += await _untouched(setup, place, max(20, trials // 20))
-    shares = [(setup.seed, number, trials // PROCESSES + (number < trials % PROCESSES)) for number in range(PROCESSES)]
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+    processes = PROCESSES if trials >= WORTH_TWO else 1
+    shares = [(setup.seed, number, trials // processes + (number < trials % processes)) for number in range(processes)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         loop = asyncio.get_running_loop()
         tallies = await asyncio.gather(*(loop.run_in_executor(pool, try_out, place, *share) for share in shares))
     files = await _damaged_files(setup, place, max(20, trials // 20))
@@ -109,8 +111,8 @@ async def _make(setup: Setup, stack: Stack) -> tuple[list[str], int]:
     clients = Clients(stack, Journal(stack.folder / "clients.jsonl"))
     made = [upload(chance, f"edits-{setup.seed}-{index}", 2000) for index in range(JOBS)]
     work = asyncio.create_task(hand_in_all(clients, made, 0.1))
-    alarms, looks = [], 0
-    while not work.done() or looks < 5:
+    alarms, looks, least = [], 0, max(2, setup.much(5, 5))
+    while not work.done() or looks < least:
         status, words = await _command(
             stack, "audit", "verify", "--json", "--checkpoints", str(stack.data / "checkpoints.jsonl")
         )
@@ -119,8 +121,7 @@ async def _make(setup: Setup, stack: Stack) -> tuple[list[str], int]:
             alarms.append(f"false alarm while jobs ran: {words[-600:]}")
     jobs = [job_id for job_id in await work if job_id]
     await collect.until_ended(stack, 60)
-    for job_id in jobs[:2]:
-        await _command(stack, "erase", job_id)
+    await asyncio.gather(*(_command(stack, "erase", job_id) for job_id in jobs[:2]))
     await clients.close()
     return alarms, looks
 

@@ -28,6 +28,7 @@ QUICK = {"valkey": 1.0, "postgres": 2.0}  # seconds that these take to be of use
 MOST = 2.0  # times its share of the kills that somebody gets: what starts quickly must not stand in for what does not
 SPARED = 0.7  # seconds of peace after a start
 SHARE = 20  # uploads at a time
+SMALL = 20  # kills; for fewer, one worker is enough, and quicker to start
 PATIENCE = 300.0  # of a client; what is not acknowledged is not lost, but on a slow machine it may take long to be
 AFTERWARDS = 60.0  # seconds in which everything must have ended once the faults stop
 
@@ -105,7 +106,7 @@ async def run(setup: Setup) -> Outcome:
     jobs, kills = setup.much(1000, 10_000), setup.much(200, 2000)
     blows, chance = Blows(), setup.chance("uploads")
     uploads = [upload(chance, f"{setup.row}-{setup.seed}-{number}") for number in range(jobs)]
-    async with running(setup, workers=3, far={"pace": 0.1}) as stack:
+    async with running(setup, workers=3 if kills >= SMALL else 1, far={"pace": 0.1}) as stack:
         clients = Clients(stack, Journal(stack.folder / "clients.jsonl"), PATIENCE)
         watching: set[asyncio.Task[None]] = set()
         striking = asyncio.create_task(Striker(stack, setup.chance("blows"), blows).strike(kills))

@@ -14,10 +14,11 @@ import random
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -37,7 +38,7 @@ from chaos.step_collect import FIRST, overdue, place, put_back, runs_of, stored_
 WORKFLOW = ROOT / "chaos" / "workflows" / "noted.py"
 STEPS = ("gather", "compute", "write", "finish")
 POINTS = ("begin", "middle", "end")
-LEASE = {"LEASE": "2s", "LEASE_RENEWAL": "0.5s", "STEP_RETRY": "0.3s,0.5s"}
+LEASE = {"LEASE": "2s", "LEASE_RENEWAL": "0.7s", "STEP_RETRY": "0.3s,0.5s"}
 START_TAKES = 2.5  # seconds in which a worker that was started is left in peace
 GAP = (0.0, 0.8)
 KILLS = 5  # a round
@@ -46,7 +47,6 @@ KILLS = 5  # a round
 TRAPS = {"before": "pwrite64,sendto:signal=KILL:when=1", "after": "write:signal=KILL:when=1"}
 TRIES = 3  # a lease that is renewed in that very moment springs a trap, too
 DEEPEST = 60
-FLUSH = r'"H\0\0\0\4"'
 PLACES = (
     FIRST,
     *(f"{side} {step} was stored" for step in STEPS for side in ("before", "after")),
@@ -154,22 +154,20 @@ class Row:
         time when its worker died, if it did."""
         part, trace = self.stack.workers()[0], self.setup.folder / "trace"
         fuse = self.stack.folder / "fuses" / f"{job_id} {step} end"
-        while job_id and not fuse.exists():  # noqa: ASYNC110 - another process makes it
-            await asyncio.sleep(0.02)
+        await until(lambda: job_id is None or fuse.exists())
         await self.stack.until_ready()
         probing = await traced(part, trace, "-s", "48")
         if job_id is None:
             await self.ended(await self.hand_in("tick", name="probe"))
-        while not (threads := writers(trace.read_text(errors="replace"))):  # noqa: ASYNC110 - a lease is renewed soon
-            await asyncio.sleep(0.02)
+        await until(lambda: bool(writers(trace)), 10)  # a lease is renewed soon
         await detach(probing)
-        deaths = part.deaths
-        trapping = await traced(part, trace, "-ttt", "-e", f"inject={trap}", threads=threads)
+        threads, deaths = writers(trace), part.deaths
+        trapping = await traced(part, trace, "-ttt", "-e", f"inject={trap}", threads=threads) if threads else None
         job_id = job_id or await self.hand_in("noted", pace=0.01)
         fuse.with_suffix(".go").touch()
-        while part.deaths == deaths and not await asyncio.to_thread(self._went_on, job_id, step):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.02)
-        await detach(trapping)
+        await until(lambda: part.deaths > deaths or self._went_on(job_id, step))
+        if trapping:
+            await detach(trapping)
         calls = [float(at) for at in _CALL_AT.findall(trace.read_text(errors="replace"))]
         if step is None:
             await self.ended(job_id)
@@ -229,10 +227,17 @@ class Row:
         self.tried.problems.append("schedules that were due did not fire within 30 s")
 
 
-def writers(trace: str) -> list[int]:
-    """The threads that wrote to SQLite's files, or sent PostgreSQL a batch: only those that write flush in between."""
-    lines = [line for line in trace.splitlines() if "callslip.db" in line or FLUSH in line]
-    return sorted({int(line.split(" ", 1)[0]) for line in lines})
+async def until(condition: Callable[[], bool], patience: float = 120) -> None:
+    """Returns when it is so, or patience has ended."""
+    end = monotonic() + patience
+    while not condition() and monotonic() < end:  # noqa: ASYNC110 - it comes true in another process
+        await asyncio.sleep(0.02)
+
+
+def writers(trace: Path) -> list[int]:
+    """The threads that wrote to SQLite's files, or sent PostgreSQL what changes a row: the first five times in words."""
+    lines = trace.read_text(errors="replace").splitlines() if trace.exists() else []
+    return sorted({int(line.split(" ", 1)[0]) for line in lines if "callslip.db" in line or "0UPDATE job_log" in line})
 
 
 def furnish(stack: Stack) -> None:

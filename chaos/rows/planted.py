@@ -128,8 +128,8 @@ MISTAKES: Sequence[Mistake] = (
     Mistake(
         "the sweep looks for no job that lost its doorbell",
         SERVICE,
-        "return [job.job_id for job in ready]",
-        "return [job.job_id for job in ready if job.attempt]",
+        "new_before=before,",
+        "new_before=None,",
         "redis",
         0.1,
     ),

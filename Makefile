@@ -16,7 +16,7 @@ run: $(VENV)/.run $(LLM)  ## Serve everything on HOST:PORT (127.0.0.1:8000), dat
 	@exec $(PY) -m app.launch --with-parent
 
 test: $(VENV)/.dev browser  ## Run all tests; nothing needs to be installed or running
-	$(PY) -m pytest -n 2 --dist loadfile --cov --cov-report=
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	$(PY) -m coverage report --fail-under=100 --skip-covered --show-missing
 
 check: $(VENV)/.dev  ## Lint, formatting, types and layers

@@ -21,18 +21,18 @@ REPORT = (
 
 def main() -> None:
     """Writes requirements.txt and, on top of it, requirements-llm.txt and, on top of both, requirements-dev.txt."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras, client = project["optional-dependencies"], project["dependencies"]
-    server = _resolved([*extras["server"], *client])  # who runs the service can use the command beside it
-    _write("requirements.txt", "run-time pins", server, extras["server"])
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups, client = settings["dependency-groups"], settings["project"]["dependencies"]
+    server = _resolved([*groups["server"], *client])  # who runs the service can use the command beside it
+    _write("requirements.txt", "run-time pins", server, groups["server"])
     known = {**server}
-    for extra, title, below in (
+    for group, title, below in (
         ("llm", "what LLM_MODEL needs in addition", "requirements.txt"),
         ("dev", "tools and tests in addition", "requirements-llm.txt"),
     ):
-        both = _resolved([*extras[extra], *(f"{name}=={version}" for name, version in known.items())])
+        both = _resolved([*groups[group], *(f"{name}=={version}" for name, version in known.items())])
         more = {name: version for name, version in both.items() if name not in known}
-        _write(f"requirements-{extra}.txt", title, more, extras[extra], f"-r {below}\n")
+        _write(f"requirements-{group}.txt", title, more, groups[group], f"-r {below}\n")
         known |= more
 
 

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+TLS_HANDSHAKE = b"\x16"
+
 
 @dataclass
 class Receipt:
@@ -150,7 +152,11 @@ class FarSide:
             self._tasks.discard(task)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        first = await reader.readexactly(1)
+        if first == TLS_HANDSHAKE:  # servers of plain HTTP hang up on it
+            writer.close()
+            return
+        lines = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = lines[0].split(" ")
         headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:-2])]
         call = Call(Receipt(method, path, headers), reader, writer, self._keep)

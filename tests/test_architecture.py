@@ -6,8 +6,12 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from app.bootstrap.services import VERSION
+from tests.conftest import PLACES
 
 ROOT = Path(__file__).parents[1]
 CODE = [*(ROOT / "app").rglob("*.py"), *(ROOT / "callslip_client").rglob("*.py"), *(ROOT / "demo").rglob("*.py")]
@@ -96,12 +100,18 @@ def test_every_protocol_has_an_adapter():
     assert set(protocols()) - {name for _, kept in adapters().values() for name in kept} == PARTS
 
 
+def settings_of_the_project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
 def test_adapters_do_not_know_each_other():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
+    contracts = settings_of_the_project()["tool"]["importlinter"]["contracts"]
     (apart,) = [set(one["modules"]) for one in contracts if one["name"] == "Adapters do not know each other"]
     assert {f"app.infrastructure.{module}" for module, _ in adapters().values()} <= apart
+
+
+def test_the_service_and_the_package_have_one_version():
+    assert settings_of_the_project()["project"]["version"] == VERSION
 
 
 @pytest.mark.parametrize(("name", "wanted"), protocols().items(), ids=protocols())
@@ -116,6 +126,10 @@ def test_no_module_has_a_name_that_says_nothing():
 
 def test_no_file_is_longer_than_it_can_be_read():
     assert {p.name: n for p in [*CODE, *TESTS] if (n := len(p.read_text().splitlines())) > LONGEST_FILE} == {}
+
+
+def test_the_files_that_begin_the_suite_exist():
+    assert [path for path in PLACES if not path.exists()] == []
 
 
 def test_nothing_is_mocked():

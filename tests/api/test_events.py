@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -132,10 +133,14 @@ async def test_a_quiet_stream_says_that_it_is_still_there_and_ends_with_its_clie
     listener, before = Listener(plain=plain), asyncio.all_tasks()
     job = await world.services.log.get(job_id)
     stream = EventStream(Channels(replace(world.services, sse_heartbeat=timedelta(milliseconds=50))), job, 1)
+    began = time.monotonic()
     running = asyncio.create_task(stream(listener.scope, listener.receive, listener.send))
-    await asyncio.sleep(0.18)
+    for _ in range(500):
+        if listener.text().count("\n\n") >= 2:
+            break
+        await asyncio.sleep(0.01)
     assert listener.text().startswith(": ")
-    assert listener.text().count("\n\n") in (2, 3)
+    assert 2 <= listener.text().count("\n\n") <= (time.monotonic() - began) / 0.05
     listener.leaves.set()
     await asyncio.wait_for(running, 5)
     await asyncio.sleep(0)

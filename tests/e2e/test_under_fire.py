@@ -52,7 +52,7 @@ def test_a_killed_workers_jobs_go_on_within_a_lease_and_a_sweep(stack: Stack) ->
     stack.kill(WORKER)
     began = time.monotonic()
     stack.ended(hand_in(stack, 1)[0])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 15
 
 
 def test_an_emptied_redis_costs_no_job(stack: Stack) -> None:

@@ -23,6 +23,9 @@ from app.infrastructure.sql_writer import Batch, Change, Outcome
 from tests.contracts.sql_fixtures import Stores, on_postgresql, on_sqlite, refusal, sql_stores
 from tests.jobs import AT, ERASED, FAILED, NOTED, STARTED, accepted, after, draft
 
+# Says to the writer's session how many milliseconds it is to wait for others; as it is set up it waits for seconds.
+IMPATIENT = {"sqlite": "PRAGMA busy_timeout = 200", "postgresql": "SELECT set_config('lock_timeout', '200', false)"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe(Change):
@@ -200,6 +203,7 @@ def test_two_processes_write_one_database_without_lock_errors(database_url: str)
 
 async def test_a_lock_that_somebody_holds_for_long_is_store_unavailable(stores: Stores, database: SqlDatabase) -> None:
     job = await stores.added()
+    await database.write(probe(IMPATIENT[database.engine.name]))
     holder = database.engine.connect()
     holder.execute(database.engine.begin)
     holder.execute("UPDATE job_log SET notes = notes")

@@ -47,6 +47,12 @@ def client_of(services: Services, key: str) -> str | None:
     return found[0] if found else None
 
 
+def client_of_request(services: Services, request: Request) -> str | None:
+    """The name of the client whose key this request carries in the usual way."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return client_of(services, key) if scheme == "Bearer" else None
+
+
 async def client(services: Ours, credentials: ApiKey) -> str:
     """The client's name. Raises NotAuthentic."""
     name = client_of(services, credentials.credentials) if credentials else None

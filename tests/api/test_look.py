@@ -16,6 +16,7 @@ from app.domain.protocols import QueueReport
 from app.domain.signing import Scope
 from app.infrastructure.memory_queue import MemoryJobQueue
 from tests.api.test_submit import is_problem
+from tests.api.world import AUTH
 
 JOBS = "/api/v1/jobs"
 MEMBERS = {
@@ -57,6 +58,14 @@ async def test_a_new_job_is_shown_whole(api, job_id):
     assert job["links"].keys() == {"self", "events", "history", "file", "page"}
     assert job["created_at"].endswith("Z")
     assert job["due_at"].endswith("Z")
+
+
+@pytest.mark.parametrize(("query", "key"), [("?wait=0", AUTH), ("", {"Authorization": AUTH["Authorization"].lower()})])
+async def test_the_usual_question_is_answered_as_an_unusual_one(api, job_id, query, key):
+    usual = await api.get(f"{JOBS}/{job_id}")
+    unusual = await api.get(f"{JOBS}/{job_id}{query}", headers=key)
+    assert usual.content == unusual.content
+    assert usual.headers.items() - unusual.headers.items() == {("x-request-id", usual.headers["x-request-id"])}
 
 
 async def test_everything_that_happened_is_shown(api, world, job_id):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BeforeValidator
 
-from app.api.auth import Client, JobIdInPath, Ours, client
+from app.api.auth import Client, JobIdInPath, Ours, client, client_of_request, job_id_of
 from app.api.openapi import PROBLEMS, SUBMISSION
+from app.api.quick import quick
 from app.api.rate_limit import rate_limit
 from app.api.v1 import schemas, views
 from app.api.v1.conditional import matches
@@ -37,7 +38,6 @@ def created(services: Services, submitted: Submitted, more: Sequence[Margin] = (
     return schemas.json_response(views.job_created(services, submitted.job, joined=submitted.joined), 202, headers)
 
 
-@router.post("", status_code=202, response_model=schemas.JobCreationResponse, openapi_extra=SUBMISSION)
 async def submit(request: Request, client: Client, services: Ours) -> Response:
     """Hand in a file, or parameters only. A 202 means: the bytes and the row are on disk."""
     key = idempotency_key(request)
@@ -49,12 +49,23 @@ async def submit(request: Request, client: Client, services: Ours) -> Response:
     return created(services, submitted, at_once)
 
 
-@router.get(
-    "/{job_id}",
-    response_model=schemas.JobInfo,
-    dependencies=[Depends(client)],
-    responses={304: {"description": "It is the one that is known"}},
+def _submit_as_usual(request: Request) -> Awaitable[Response] | None:
+    services: Services = request.app.state.services
+    client = client_of_request(services, request)
+    return submit(request, client, services) if client else None
+
+
+router.add_api_route(
+    "",
+    submit,
+    methods=["POST"],
+    status_code=202,
+    response_model=schemas.JobCreationResponse,
+    openapi_extra=SUBMISSION,
+    route_class_override=quick(_submit_as_usual),
 )
+
+
 async def look(
     request: Request, job_id: JobIdInPath, services: Ours, wait: Annotated[float, Query(ge=0, le=60)] = 0
 ) -> Response:
@@ -66,6 +77,24 @@ async def look(
     if known and matches(known, etag):
         return Response(status_code=304, headers=headers)
     return schemas.json_response(await views.job_now(services, job), 200, headers)
+
+
+def _look_as_usual(request: Request) -> Awaitable[Response] | None:
+    services: Services = request.app.state.services
+    if request.scope["query_string"] or not client_of_request(services, request):
+        return None
+    return look(request, job_id_of(request.path_params["job_id"]), services)
+
+
+router.add_api_route(
+    "/{job_id}",
+    look,
+    methods=["GET"],
+    response_model=schemas.JobInfo,
+    dependencies=[Depends(client)],
+    responses={304: {"description": "It is the one that is known"}},
+    route_class_override=quick(_look_as_usual),
+)
 
 
 @router.get("", response_model=schemas.JobList, dependencies=[Depends(client)])

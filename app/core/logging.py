@@ -102,6 +102,9 @@ def configure(level: str = "INFO", log_format: str = "auto") -> None:
     handler.setFormatter(TextFormatter() if text else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    # What no formatter here shows is not looked up for every line (the standard library's HOWTO, "Optimization").
+    logging._srcfile = None  # noqa: SLF001 - documented there
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for name, logger in logging.root.manager.loggerDict.items():
         ours_now = name.partition(".")[0] in _LIBRARIES
         if ours_now and isinstance(logger, logging.Logger) and logger.handlers:  # without: silenced on purpose

@@ -37,7 +37,7 @@ BATCH = 500
 LONGEST_PAUSE = 1.0
 ANSWER_WITHIN = 0.5
 FLUSH_WITHIN = 1.0
-GATHER = 0.005  # seconds between two batches: a doorbell among sixteen costs a quarter of one alone
+GATHER = 0.02  # seconds between two batches: a doorbell among sixteen costs a quarter of one alone
 REGISTRIES = {
     "started": StartedJobRegistry,
     "finished": FinishedJobRegistry,

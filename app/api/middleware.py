@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,12 +22,16 @@ from app.core.metrics import REQUEST_LATENCY, REQUESTS_IN_FLIGHT
 log = logging.getLogger(__name__)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # links carry tokens
-    "X-Frame-Options": "DENY",
-}
-_API_HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),  # links carry tokens
+    (b"x-frame-options", b"DENY"),
+)
+_API_HEADERS = (
+    *_HEADERS,
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
 
 
 @dataclass(slots=True)
@@ -91,12 +95,11 @@ def _request_id(scope: Scope) -> str:
 
 
 def _dress(message: Message, scope: Scope, answer: _Answer) -> None:
-    headers = MutableHeaders(raw=message.setdefault("headers", []))
-    headers["X-Request-ID"] = answer.request_id
-    wanted = _HEADERS | _API_HEADERS if scope["path"].startswith("/api/") else _HEADERS
-    for name, value in wanted.items():
-        headers.setdefault(name, value)
-    message["headers"] = headers.raw
+    given = [pair for pair in message.get("headers", ()) if pair[0] != b"x-request-id"]
+    names = {name for name, _ in given}
+    wanted = _API_HEADERS if scope["path"].startswith("/api/") else _HEADERS
+    own = (b"x-request-id", answer.request_id.encode())
+    message["headers"] = [*given, own, *(pair for pair in wanted if pair[0] not in names)]
 
 
 def _measure(message: Message, scope: Scope, answer: _Answer) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from app.domain.models import JobId
 
@@ -52,6 +53,7 @@ class Capabilities:
         return authentic and bool(key) and (expiry == 0 or expiry >= now.timestamp())
 
 
+@lru_cache(maxsize=16)
 def _kid(key: bytes) -> str:
     return hashlib.sha256(b"kid:" + key).hexdigest()[:8]
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.api.v1 import schemas, views
 from app.domain.errors import DeliveryTrouble, Unavailable
 from app.domain.lifecycle import Completed, Failed, Periods, Progressed, after_trouble
-from app.domain.models import JobError, JobResult, Progress
+from app.domain.models import JobError, JobResult, Progress, Trouble
 from app.domain.protocols import QueueReport
 from app.domain.signing import Scope
 from app.infrastructure.memory_queue import MemoryJobQueue
+from app.services.estimates import Estimate
 from tests.api.test_submit import is_problem
 from tests.api.world import AUTH
 
@@ -58,6 +61,33 @@ async def test_a_new_job_is_shown_whole(api, job_id):
     assert job["links"].keys() == {"self", "events", "history", "file", "page"}
     assert job["created_at"].endswith("Z")
     assert job["due_at"].endswith("Z")
+
+
+async def test_an_answer_is_byte_for_byte_what_its_model_would_become(world, api, job_id):
+    at = datetime(2026, 11, 27, 18, 0, 0, 70, tzinfo=UTC)
+    job = replace(
+        await world.services.log.get(job_id),
+        params={"notion_database_id": "größe \u2028 \U0001f4dd"},
+        started_at=at,
+        delivered_at=at,
+        completed_at=at,
+        progress=Progress(fraction=0.1, step=1, steps=2**40, message='"quoted"\n'),
+        trouble=Trouble(kind="unavailable", since=at, count=3),
+        result=JobResult(
+            message="dün", notion_page_url="https://n.example/", data=[1e16, -0.0, 1e-7, 2**63, {"ä": []}]
+        ),
+        error=JobError(type="far_side", detail="it said: \\"),
+        execution_id="4711",
+        retry_of=job_id,
+    )
+    facts = views.job_facts(
+        world.services, job, Estimate(low=timedelta(seconds=1), high=timedelta(seconds=2.5), runs=12)
+    )
+    body = schemas.facts_response(facts).body
+    model = schemas.JobInfo.model_validate_json(body)
+    assert list(facts) == list(schemas.JobInfo.model_fields)
+    assert model.model_dump_json().encode() == body
+    assert schemas.JobInfo.model_validate(facts).model_dump_json().encode() == body
 
 
 @pytest.mark.parametrize(("query", "key"), [("?wait=0", AUTH), ("", {"Authorization": AUTH["Authorization"].lower()})])

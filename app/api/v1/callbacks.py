@@ -33,8 +33,8 @@ async def callback(job_id: str, request: Request, services: Ours, token: Callbac
     except JobNotFound:
         raise NotAuthentic(WRONG_CALLBACK) from None  # existence is not told
     job = await views.job_now(services, answer.job)
-    body = schemas.CallbackAnswer.model_construct(applied=answer.applied, reason=answer.reason, job=job)
-    return schemas.answered(body)
+    reason = {} if answer.reason is None else {"reason": answer.reason}
+    return schemas.facts_response({"applied": answer.applied, **reason, "job": job})
 
 
 async def _authentic_fields(

@@ -76,7 +76,7 @@ async def look(
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if known and matches(known, etag):
         return Response(status_code=304, headers=headers)
-    return schemas.json_response(await views.job_now(services, job), 200, headers)
+    return schemas.facts_response(await views.job_now(services, job), 200, headers)
 
 
 def _look_as_usual(request: Request) -> Awaitable[Response] | None:
@@ -108,7 +108,7 @@ async def page(
     """Jobs, newest first."""
     found = await services.search.page(status=status, workflow=workflow, limit=limit, cursor=cursor)
     jobs = [await views.job_now(services, job) for job in found.jobs]
-    return schemas.json_response(schemas.JobList.model_construct(jobs=jobs, next=found.next))
+    return schemas.facts_response({"jobs": jobs, "next": found.next})
 
 
 @router.get("/{job_id}/history", response_model=schemas.History, dependencies=[Depends(client)])

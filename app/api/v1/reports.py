@@ -131,14 +131,14 @@ def _made(job: Job) -> dict[str, Any]:
 
 
 async def _info(services: Services, job: Job) -> ReportInfo:
-    estimate = (await views.job_now(services, job)).estimate
+    estimate = (await views.job_now(services, job))["estimate"]
     done = job.status is JobStatus.SUCCESS
     return ReportInfo.model_construct(
         job_id=job.job_id,
         status=_STATUS[job.status],
         progress=1.0 if done else job.progress.fraction or 0.0,
         step=job.progress.message,
-        eta=estimate,
+        eta=schemas.EstimateInfo(**estimate) if estimate else None,
         topic=_text(job.params.get("topic")),
         created_at=job.created_at,
         completed_at=job.completed_at,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field, PlainSerializer
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from app.domain.audit import timestamp
@@ -153,7 +154,6 @@ def json_response(body: BaseModel, status: int = 200, headers: Mapping[str, str]
     return Response(body.model_dump_json(), status, headers, "application/json")
 
 
-def answered(body: CallbackAnswer) -> Response:
-    """A callback's answer; it has a reason only where it was not applied."""
-    left_out = {"reason"} if body.reason is None else None
-    return Response(body.model_dump_json(exclude=left_out), media_type="application/json")
+def facts_response(facts: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """The members of a model as the JSON that the model itself would become."""
+    return Response(to_json(facts, inf_nan_mode="null"), status, headers, "application/json")

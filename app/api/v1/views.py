@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.api.v1 import schemas
 from app.domain import lifecycle
+from app.domain.audit import timestamp
 from app.domain.lifecycle import Periods
 from app.domain.models import AuditEvent, FileUploadInfo, Job
 from app.domain.signing import Scope
@@ -35,18 +38,23 @@ def job_etag(services: Services, job: Job) -> str:
     return f'"{job.version}-{due:x}-{is_overdue(services, job):d}"'
 
 
-def links(services: Services, job: Job) -> schemas.Links:
+def _link_facts(services: Services, job: Job) -> dict[str, str | None]:
     """Where to go from a job; the tokens are the same each time."""
-    self, expires = job_path(job), job.created_at + services.link_ttl
+    path, expires = job_path(job), job.created_at + services.link_ttl
     grant = services.capabilities.grant
     here = job.file is not None and job.file_removed_at is None
-    return schemas.Links(
-        self=self,
-        events=f"{self}/events",
-        history=f"{self}/history",
-        file=f"{self}/file?token={grant(Scope.FILE, job.job_id, expires)}" if here else None,
-        page=f"/jobs/{job.job_id}?token={grant(Scope.PAGE, job.job_id, expires)}",
-    )
+    return {
+        "self": path,
+        "events": f"{path}/events",
+        "history": f"{path}/history",
+        "file": f"{path}/file?token={grant(Scope.FILE, job.job_id, expires)}" if here else None,
+        "page": f"/jobs/{job.job_id}?token={grant(Scope.PAGE, job.job_id, expires)}",
+    }
+
+
+def links(services: Services, job: Job) -> schemas.Links:
+    """Where to go from a job."""
+    return schemas.Links.model_validate(_link_facts(services, job))
 
 
 def job_created(services: Services, job: Job, *, joined: bool = False) -> schemas.JobCreationResponse:
@@ -62,41 +70,51 @@ def job_created(services: Services, job: Job, *, joined: bool = False) -> schema
     )
 
 
-async def job_now(services: Services, job: Job) -> schemas.JobInfo:
+async def job_now(services: Services, job: Job) -> dict[str, Any]:
     """The job as it stands, and how much longer it may take."""
-    return job_info(services, job, await services.estimates.of(job, overdue=is_overdue(services, job)))
+    return job_facts(services, job, await services.estimates.of(job, overdue=is_overdue(services, job)))
 
 
-def job_info(services: Services, job: Job, estimate: Estimate | None = None) -> schemas.JobInfo:
+def job_info(services: Services, job: Job) -> schemas.JobInfo:
     """The job as it stands."""
-    progress, error, trouble = job.progress, job.error, job.trouble
-    return schemas.JobInfo.model_construct(
-        job_id=job.job_id,
-        workflow=job.workflow,
-        status=job.status,
-        overdue=is_overdue(services, job),
-        version=job.version,
-        attempt=job.attempt,
-        progress=schemas.ProgressInfo(
-            fraction=progress.fraction, step=progress.step, steps=progress.steps, message=progress.message
-        ),
-        file=_file(job.file),
-        params=dict(job.params),
-        created_at=job.created_at,
-        started_at=job.started_at,
-        delivered_at=job.delivered_at,
-        completed_at=job.completed_at,
-        due_at=job.due_at,
-        result_message=job.result.message,
-        notion_page_url=job.result.notion_page_url,
-        result=job.result.data,
-        error=schemas.ErrorInfo(type=error.type, detail=error.detail) if error else None,
-        trouble=schemas.TroubleInfo(kind=trouble.kind, since=trouble.since, count=trouble.count) if trouble else None,
-        execution_id=job.execution_id,
-        retry_of=job.retry_of,
-        estimate=_estimate(estimate),
-        links=links(services, job),
-    )
+    return schemas.JobInfo.model_validate(job_facts(services, job))
+
+
+def job_facts(services: Services, job: Job, estimate: Estimate | None = None) -> dict[str, Any]:
+    """The members of a JobInfo, in its order: the model would be built, checked and taken apart again for each answer."""
+    progress, error, trouble, due = job.progress, job.error, job.trouble, job.due_at
+    return {
+        "job_id": job.job_id,
+        "workflow": job.workflow,
+        "status": job.status.value,
+        "overdue": is_overdue(services, job),
+        "version": job.version,
+        "attempt": job.attempt,
+        "progress": {
+            "fraction": progress.fraction,
+            "step": progress.step,
+            "steps": progress.steps,
+            "message": progress.message,
+        },
+        "file": _file_facts(job.file),
+        "params": job.params,
+        "created_at": timestamp(job.created_at),
+        "started_at": timestamp(job.started_at) if job.started_at else None,
+        "delivered_at": timestamp(job.delivered_at) if job.delivered_at else None,
+        "completed_at": timestamp(job.completed_at) if job.completed_at else None,
+        "due_at": timestamp(due) if due else None,
+        "result_message": job.result.message,
+        "notion_page_url": job.result.notion_page_url,
+        "result": job.result.data,
+        "error": {"type": error.type, "detail": error.detail} if error else None,
+        "trouble": {"kind": trouble.kind, "since": timestamp(trouble.since), "count": trouble.count}
+        if trouble
+        else None,
+        "execution_id": job.execution_id,
+        "retry_of": job.retry_of,
+        "estimate": _estimate(estimate),
+        "links": _link_facts(services, job),
+    }
 
 
 def history_event(line: AuditEvent) -> schemas.HistoryEvent:
@@ -115,16 +133,19 @@ def history_event(line: AuditEvent) -> schemas.HistoryEvent:
     )
 
 
-def _estimate(estimate: Estimate | None) -> schemas.EstimateInfo | None:
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
     if estimate is None:
         return None
     low, high = estimate.low.total_seconds(), estimate.high.total_seconds()
-    return schemas.EstimateInfo(low_seconds=round(low, 1), high_seconds=round(high, 1), runs=estimate.runs)
+    return {"low_seconds": round(low, 1), "high_seconds": round(high, 1), "runs": estimate.runs}
+
+
+def _file_facts(file: FileUploadInfo | None) -> dict[str, Any] | None:
+    if file is None:
+        return None
+    return {"filename": file.filename, "size": file.size, "sha256": file.sha256, "media_type": file.media_type}
 
 
 def _file(file: FileUploadInfo | None) -> schemas.FileUploadInfo | None:
-    if file is None:
-        return None
-    return schemas.FileUploadInfo(
-        filename=file.filename, size=file.size, sha256=file.sha256, media_type=file.media_type
-    )
+    facts = _file_facts(file)
+    return schemas.FileUploadInfo(**facts) if facts else None

@@ -302,8 +302,16 @@ def test_an_operator_finds_a_job_and_sees_what_went_over_the_wire(stack, reader)
     hand_in(page)
     page.goto("/ops")
     assert page.get_by_role("img", name="Jobs by hour and status").is_visible()
-    page.fill("#text", "NEEDLE-in")
+    page.fill("#since", "2099-01-01T00:00")
     looked_again(page)  # which takes nothing away
+    assert page.input_value("#since") == "2099-01-01T00:00"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ops?*since=2099-01-01*")
+    assert page.get_by_text("No job fits.").is_visible()
+    page.get_by_role("link", name="Show all").click()
+    page.wait_for_url("**/ops#jobs")
+    page.fill("#text", "NEEDLE-in")
+    looked_again(page)
     assert page.input_value("#text") == "NEEDLE-in"
     page.keyboard.press("Enter")
     page.wait_for_url("**/ops?*text=NEEDLE-in*")

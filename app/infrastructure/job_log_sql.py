@@ -105,10 +105,15 @@ class Add(_Line):
 
     @staticmethod
     def apply(batch: Batch, run: Sequence[Add]) -> list[Outcome]:
-        if any(add.within for add in run):
+        if any(add.within or add.may_join for add in run):  # what one leaves behind counts for the next
             return [add.fitted(batch) for add in run]
         counts = batch.many(INSERT_JOB, [add.job for add in run])
         return [add.outcome(batch, inserted=bool(count)) for add, count in zip(run, counts, strict=True)]
+
+    @property
+    def may_join(self) -> bool:
+        """Whether its idempotency key may become another job's."""
+        return self.job["dedup_key"] is not None and self.job["idempotency_key"] is not None
 
     def fitted(self, batch: Batch) -> Outcome:
         if self.within and self.within.quotas.exceeded(self.usage(batch, self.within), self.job["size"] or 0):

@@ -17,7 +17,7 @@ from app.domain import lifecycle
 from app.domain.audit import StoredLine, genesis, stored, stored_hash
 from app.domain.lifecycle import Completed, Delivered, Event, Progressed, Started
 from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobResult, Progress, new_job_id
-from app.infrastructure.job_log_sql import INSERT_DETAIL, INSERT_JOB, INSERT_LINE
+from app.infrastructure.sql_job_changes import INSERT_DETAIL, INSERT_JOB, INSERT_LINE
 from app.infrastructure.sql_rows import SQLITE_CODEC, Values, job_values, line_values
 from app.infrastructure.sql_schema import migrate
 

@@ -18,7 +18,7 @@ from chaos.stack import Setup
 
 AT_ONCE = 3
 STORE, SERVICE, LIFE = "infrastructure/file_store_local.py", "services/task_service.py", "domain/lifecycle.py"
-ENGINE, LOG = "infrastructure/sql_engine.py", "infrastructure/job_log_sql.py"
+ENGINE, LOG = "infrastructure/sql_engine.py", "infrastructure/sql_job_changes.py"
 
 
 @dataclass(frozen=True, slots=True)

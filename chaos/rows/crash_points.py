@@ -151,7 +151,7 @@ async def run(setup: Setup) -> Outcome:
         evidence = await stop_and_collect(stack)
     points = ", ".join(f"{name} {count}" for name, count in row.tries.points.items())
     calls = ", ".join(f"{count} at {name}" for name, count in row.tries.calls.most_common())
-    figures = [f"{row.tries.points.total()} kills, at every {step}th call: {points}", calls]
+    figures = [f"{row.tries.points.total()} kills, at every {f'{step}th ' if step > 1 else ''}call: {points}", calls]
     return Outcome(figures=figures, problems=[*row.tries.problems, *in_words(checker.check(evidence))])
 
 

@@ -183,6 +183,6 @@ ROW = RowProgram(
     goal="0 of 1,000 lost or stuck under at least 200 kills; at most 1 extra copy a crash",
     goal_full="0 of 10,000 lost or stuck under at least 2,000 kills; at most 1 extra copy a crash",
     run=run,
-    takes=180,
+    takes=290,
     databases=("sqlite", "postgresql"),
 )

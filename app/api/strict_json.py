@@ -10,13 +10,13 @@ from typing import NoReturn
 from app.domain.errors import Malformed
 from app.domain.models import Json
 
-MAX_DEPTH = 32
+MAX_DEPTH = 128
 MAX_DIGITS = 308  # of a whole number: as many as a double has, which is what JavaScript may print; int() is quadratic
 
 
 def decode_json(body: bytes) -> Json:
     """The value of a UTF-8 JSON text. Raises Malformed for what is not JSON, and for NaN, Infinity, numbers out of
-    range, duplicate keys, lone surrogates, U+0000 and more than 32 levels.
+    range, duplicate keys, lone surrogates, U+0000 and more than 128 levels.
     """
     try:
         value: Json = json.loads(
@@ -32,7 +32,7 @@ def decode_json(body: bytes) -> Json:
         raise Malformed(f"the JSON has more than {MAX_DEPTH} levels") from error
     except json.JSONDecodeError as error:
         raise Malformed(f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from error
-    for text in _texts(value, 1):
+    for text in _texts(value):
         _check_text(text)
     return value
 
@@ -61,16 +61,20 @@ def _distinct(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return value
 
 
-def _texts(value: Json, depth: int) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        if depth > MAX_DEPTH:
-            raise Malformed(f"the JSON has more than {MAX_DEPTH} levels")
-        if isinstance(value, dict):
-            yield from value
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item, depth + 1)
+def _texts(value: Json) -> Iterator[str]:
+    level, depth = [value], 1
+    while level:
+        below: list[Json] = []
+        for item in level:
+            if isinstance(item, str):
+                yield item
+            elif isinstance(item, dict | list):
+                if depth > MAX_DEPTH:
+                    raise Malformed(f"the JSON has more than {MAX_DEPTH} levels")
+                if isinstance(item, dict):
+                    yield from item
+                below.extend(item.values() if isinstance(item, dict) else item)
+        level, depth = below, depth + 1
 
 
 def _check_text(text: str) -> None:

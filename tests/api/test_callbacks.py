@@ -45,6 +45,12 @@ async def test_progress_and_a_result_are_applied(api, path, bearer):
     assert job["notion_page_url"] == SUCCESS["notion_page_url"]
 
 
+async def test_a_result_may_be_deep_and_is_shown_as_it_was_sent(api, path, bearer):
+    result = json.loads('{"a":[' * 60 + '"x"' + "]}" * 60)
+    answer = await api.post(path, json=SUCCESS | {"result": result}, headers=bearer)
+    assert (answer.status_code, answer.json()["job"]["result"]) == (200, result)
+
+
 async def test_a_failure_is_applied_and_a_later_success_too(api, path, bearer):
     error = {"message": "Bad request", "description": "database not found", "httpCode": "404"}
     job = (await api.post(path, json={"status": "failure", "error": error}, headers=bearer)).json()["job"]

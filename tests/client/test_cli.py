@@ -213,7 +213,7 @@ def test_ctrl_c_while_watching_says_that_the_job_goes_on(
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     (job_id,) = service.jobs
     assert f"the job goes on. To see it again: callslip watch {job_id}" in errors.decode()

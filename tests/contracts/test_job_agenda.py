@@ -81,7 +81,8 @@ async def test_startable_leaves_out_never_started_jobs_altogether_when_new_befor
 
 async def test_startable_gives_of_each_workflow_as_many_as_there_is_room_for(stores: Stores) -> None:
     mine = [await stores.added(created_at=AT + number * SECOND) for number in range(4)]
-    reports = [await stores.added(workflow="report", created_at=AT + 10 * number * SECOND) for number in range(3)]
+    halves = [AT + (10 * number + 0.5) * SECOND for number in range(3)]
+    reports = [await stores.added(workflow="report", created_at=half) for half in halves]
     startable = stores.agenda.startable
     assert await startable(LATER, 10, {"n8n_notion": 2, "report": 1}, new_before=LATER) == ids(
         [mine[0], reports[0], mine[1]]

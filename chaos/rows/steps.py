@@ -126,7 +126,8 @@ class Row:
         for part in self.stack.workers()[1:]:
             part.take_away()
         await self.ended(await self.hand_in("tick", name="probe"))  # so the one that is left is up
-        for number in range(1, DEEPEST if self.setup.full else 1):
+        every = max(1, round(1 / self.setup.scale))
+        for number in range(1, DEEPEST if self.setup.full else 1, every):
             await self._boundaries(f"{WRITES}:signal=KILL:when={number}", STEPS, first=True)
         for _ in range(TRIES):
             for side, trap in TRAPS.items():
@@ -292,7 +293,7 @@ async def run(setup: Setup) -> Outcome:
     return Outcome(
         measured=measured(row, evidence, violations),
         figures=figures(row, evidence),
-        problems=[*row.tried.problems, *in_words(violations)],
+        problems=[*in_words(violations), *row.tried.problems],
     )
 
 

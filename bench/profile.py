@@ -1,7 +1,7 @@
 """`make profile`: where the time of one upload and one delivery goes; written into docs/performance.md.
 
 Runs the web server, then the worker, under cProfile with load, and adds the time of every function to the part that it
-belongs to. The profiler sees the thread of the event loop, which is what bounds both; it makes calls dearer than they are, so the
+belongs to; what an idle start takes is subtracted. The profiler sees the thread of the event loop, which is what bounds both; it makes calls dearer than they are, so the
 parts are scaled to the processor time that the same work takes without it: their order is sure, their size is near.
 """
 
@@ -81,17 +81,22 @@ def main() -> int:
         plain = service.start_api()
         spent = stage.measure(service.uploads(connections=16, count=COUNT), plain).cpu
         _end(plain)
+        idle = _profiled(service, "api-idle")
+        _end(service.start_api())
         figures = _profiled(service, "api")
         api = service.start_api()
         stage.load(service.uploads(connections=16, count=COUNT))
         _end(api)
-        _write("upload", "One upload of 100 KB, in the web server", figures, spent)
+        _write("upload", "One upload of 100 KB, in the web server", _own(figures) - _own(idle), spent)
         service.unprofiled()
         worker = service.start_worker()
         before = worker.cpu()
         service.until_counts("waiting", COUNT * 2)
         spent = (worker.cpu() - before) / (COUNT * 2) * 1e6
         _end(worker)
+        idle = _profiled(service, "worker-idle")
+        _end(service.start_worker())
+        service.unprofiled()
         again = service.start_api()
         stage.load(service.uploads(connections=16, count=COUNT))
         _end(again)
@@ -99,7 +104,7 @@ def main() -> int:
         worker = service.start_worker()
         service.until_counts("waiting", COUNT * 3)
         _end(worker)
-        _write("delivery", "One delivery of 100 KB, in the worker", figures, spent)
+        _write("delivery", "One delivery of 100 KB, in the worker", _own(figures) - _own(idle), spent)
     return 0
 
 
@@ -114,12 +119,17 @@ def _end(running: Running) -> None:
     time.sleep(0.2)
 
 
-def _write(name: str, what: str, figures: Path, spent: float) -> None:
-    """Puts the table in place of that of an earlier run."""
+def _own(figures: Path) -> Counter[str]:
+    """Seconds of the profiled thread, by part."""
     parts: Counter[str] = Counter()
     for (file, _, function), (_, _, own, _, _) in pstats.Stats(str(figures)).stats.items():  # type: ignore[attr-defined]
         if not any(word in function for word in WAITING):
             parts[_part(file, function)] += own
+    return parts
+
+
+def _write(name: str, what: str, parts: Counter[str], spent: float) -> None:
+    """Puts the table in place of that of an earlier run."""
     whole = sum(parts.values())
     lines = [f"| {part} | {own / whole * spent:,.0f} | {own / whole:.1%} |" for part, own in parts.most_common(22)]
     text = "\n".join(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import itertools
 import os
 import secrets
 import time
@@ -27,6 +28,7 @@ from app.domain.protocols import StoredContent
 from app.infrastructure.media_type import HEAD, media_type
 
 T = TypeVar("T")
+ROOM_EVERY = 0.5  # seconds
 PIECE = 256 * 1024  # bytes that go to the writing thread at a time
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -40,6 +42,8 @@ class LocalFileStore:
     def __init__(self, root: Path, min_free: int, threads: int = 8) -> None:
         self._incoming, self._stored, self._min_free = root / "incoming", root / "stored", min_free
         self._pool = ThreadPoolExecutor(threads, "files")
+        self._tries = itertools.count()
+        self._looked_at = -ROOM_EVERY
         for folder in (self._incoming, self._stored, *(self._stored / f"{number:02x}" for number in range(256))):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Once for all uploads: of two into a folder that one of them just made, the other would not know of it.
@@ -47,8 +51,9 @@ class LocalFileStore:
             _sync_folder(folder)
 
     async def save(self, job_id: JobId, filename: str, chunks: AsyncIterator[bytes], max_size: int) -> FileUploadInfo:
-        self._room()
-        upload = _Upload(self._incoming / secrets.token_hex(16))
+        self._enough_room()
+        # Named by the job and a try's number: asking the system for chance would let another thread in, and wait.
+        upload = _Upload(self._incoming / f"{job_id.hex}-{next(self._tries)}")
         last = b""
         try:
             async for piece in _pieces(chunks, max_size):
@@ -125,6 +130,12 @@ class LocalFileStore:
             with suppress(FileNotFoundError, ValueError):
                 if path.stat().st_ctime < before:  # ctime: a link made for a retry is young, its bytes are old
                     yield JobId(UUID(path.name))
+
+    def _enough_room(self) -> None:
+        """Looks once in a while. A disk that fills up meanwhile says so itself, and nothing is kept then either."""
+        if time.monotonic() - self._looked_at >= ROOM_EVERY:
+            self._room()  # where it raises, the next one looks again
+            self._looked_at = time.monotonic()
 
     def _room(self) -> int:
         try:

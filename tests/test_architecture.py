@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -130,6 +132,14 @@ def test_no_file_is_longer_than_it_can_be_read():
 
 def test_the_files_that_begin_the_suite_exist():
     assert [path for path in PLACES if not path.exists()] == []
+
+
+def test_the_programs_that_measure_find_all_that_they_import():
+    program = (
+        "import bench.rows.table, chaos.rows; [__import__(f'chaos.rows.{name}') for name in chaos.rows.NAMES.values()]"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr[-1000:]
 
 
 def test_nothing_is_mocked():

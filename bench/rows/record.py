@@ -14,8 +14,9 @@ import uvloop
 
 from app.domain import lifecycle
 from app.domain.models import AuditEvent, FileUploadInfo, Job, new_job_id
-from app.infrastructure.job_log_sql import INSERT_DETAIL, INSERT_JOB, INSERT_LINE, SqlJobLogStore
+from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.sql_database import SqlDatabase
+from app.infrastructure.sql_job_changes import INSERT_DETAIL, INSERT_JOB, INSERT_LINE
 from app.infrastructure.sql_rows import job_values, json_in, line_values
 from app.infrastructure.sql_schema import migrate
 from bench.report import Report, at_least, at_most, middle

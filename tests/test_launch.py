@@ -213,7 +213,7 @@ def test_the_first_env_file_is_private_and_enough_to_start(tmp_path, monkeypatch
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     settings = load_settings(path)
     values = [
-        settings.callslip_api_keys["me"],
+        *settings.callslip_api_keys["me"],
         *settings.secret_key,
         settings.n8n_webhook_token,
         *settings.n8n_webhook_secret,
@@ -312,7 +312,7 @@ def test_the_greeting_shows_a_line_that_works_and_no_key(tmp_path, monkeypatch):
     path.parent.mkdir()
     ensure_env_file(path)
     settings = load_settings(path)
-    key = settings.callslip_api_keys["me"].get_secret_value()
+    key = settings.callslip_api_keys["me"][0].get_secret_value()
     lines = greeting(settings, path, tmp_path, "the demo", "ok")
     assert not any(key in line for line in lines)
     (line,) = [line for line in lines if line.startswith("curl ")]

@@ -70,12 +70,13 @@ def test_an_empty_value_is_the_default(load):
 
 def test_values_are_read_as_people_write_them(load):
     settings = load(
-        CALLSLIP_API_KEYS=f"me:{KEY}, you:{OTHER}", SECRET_KEY=f"{KEY},{OTHER}", LINK_TTL="1.5h", MAX_UPLOAD_SIZE="5 MB",
+        CALLSLIP_API_KEYS=f"me:{KEY}, you:{OTHER}, me:{THIRD}", SECRET_KEY=f"{KEY},{OTHER}", LINK_TTL="1.5h", MAX_UPLOAD_SIZE="5 MB",
         RETRY_SCHEDULE="1s,2m", KEEP_FILES_FOR="0", LOG_LEVEL="debug",
     )  # fmt: skip
-    assert {name: key.get_secret_value() for name, key in settings.callslip_api_keys.items()} == {
-        "me": KEY,
-        "you": OTHER,
+    keys = settings.callslip_api_keys
+    assert {name: [key.get_secret_value() for key in keys[name]] for name in keys} == {
+        "me": [KEY, THIRD],
+        "you": [OTHER],
     }
     assert [key.get_secret_value() for key in settings.secret_key] == [KEY, OTHER]
     assert settings.link_ttl == timedelta(minutes=90)
@@ -122,8 +123,8 @@ def test_a_wrong_port_hides_no_other_problem(load):
     [
         ({"CALLSLIP_API_KEYS": KEY}, "CALLSLIP_API_KEYS must be name:key pairs"),
         ({"CALLSLIP_API_KEYS": "me:" + KEY[:23]}, "CALLSLIP_API_KEYS must have at least 24 characters; make one:"),
-        ({"CALLSLIP_API_KEYS": f"me:{KEY},you:{KEY}"}, "CALLSLIP_API_KEYS has the name you or its key twice"),
-        ({"CALLSLIP_API_KEYS": f"me:{KEY},me:{OTHER}"}, "CALLSLIP_API_KEYS has the name me or its key twice"),
+        ({"CALLSLIP_API_KEYS": f"me:{KEY},you:{KEY}"}, "CALLSLIP_API_KEYS has the key of you twice"),
+        ({"CALLSLIP_API_KEYS": f"me:{KEY},me:{KEY}"}, "CALLSLIP_API_KEYS has the key of me twice"),
         ({"SECRET_KEY": KEY[:23]}, "SECRET_KEY must have at least 24 characters; make one:"),
         ({"SECRET_KEY": f"{KEY},{OTHER[:9]}"}, "SECRET_KEY must have at least 24 characters"),
         ({"SECRET_KEY": KEY + " " + KEY}, "SECRET_KEY must be printable ASCII"),

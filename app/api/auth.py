@@ -43,7 +43,8 @@ Ours = Annotated[Services, Depends(services_of)]
 def client_of(services: Services, key: str) -> str | None:
     """The name of the client whose key this is. Compares with all of them, whichever fits."""
     given = key.encode()
-    found = [name for name, known in services.api_keys.items() if hmac.compare_digest(known.encode(), given)]
+    known = [(name, key) for name, keys in services.api_keys.items() for key in keys]
+    found = [name for name, key in known if hmac.compare_digest(key.encode(), given)]
     return found[0] if found else None
 
 

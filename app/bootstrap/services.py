@@ -205,7 +205,9 @@ class _Builder:
             capabilities=self.capabilities,
             signer=record.signer(settings),
             checkpoints=record.keeper(settings, self.database, self.clock),
-            api_keys={name: key.get_secret_value() for name, key in settings.callslip_api_keys.items()},
+            api_keys={
+                name: [key.get_secret_value() for key in keys] for name, keys in settings.callslip_api_keys.items()
+            },
             callback_secrets=_keys(settings.callback_secret),
             clock=self.clock,
             link_ttl=settings.link_ttl,

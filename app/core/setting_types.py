@@ -49,18 +49,18 @@ def secret_of(shortest: int) -> Callable[[object], object]:
 
 
 def named_keys(value: object) -> object:
-    """`name:key,...` with unlike names and keys."""
+    """`name:key,...` with unlike keys; a name that comes twice has two, while one takes over from the other."""
     if not isinstance(value, str):
         return value
-    keys: dict[str, SecretStr] = {}
+    keys: dict[str, tuple[SecretStr, ...]] = {}
     for entry in value.split(","):
         name, colon, key = entry.strip().partition(":")
         if not colon or not _CLIENT_NAME.fullmatch(name):
             raise ValueError(f"must be name:key pairs with commas between, such as me:<key>; {HOW_TO_MAKE_ONE}")
         secret = SecretStr(_strong(key, 24))
-        if name in keys or secret in keys.values():
-            raise ValueError(f"has the name {name} or its key twice")
-        keys[name] = secret
+        if any(secret in known for known in keys.values()):
+            raise ValueError(f"has the key of {name} twice")
+        keys[name] = (*keys.get(name, ()), secret)
     return keys
 
 
@@ -166,7 +166,7 @@ Size = Annotated[int, BeforeValidator(_size), Field(gt=0)]
 HttpUrl = Annotated[str, BeforeValidator(http_url)]
 RedisUrl = Annotated[str, BeforeValidator(redis_url)]
 DatabaseUrl = Annotated[str, BeforeValidator(database_url)]
-NamedKeys = Annotated[Mapping[str, SecretStr], NoDecode, BeforeValidator(named_keys)]
+NamedKeys = Annotated[Mapping[str, tuple[SecretStr, ...]], NoDecode, BeforeValidator(named_keys)]
 Secret = Annotated[SecretStr, BeforeValidator(secret_of(24))]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(secrets_of(24))]
 SigningSecrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(secrets_of(24, only_sign=True))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -44,7 +44,7 @@ class UploadLimits:
 class Services:
     """Built once per process by `app.bootstrap`, handed to whoever serves.
 
-    `api_keys` maps client names to keys; `clock` is the database's time; `dashboard` is an ASGI application that must
+    `api_keys` maps client names to their keys; `clock` is the database's time; `dashboard` is an ASGI application that must
     be put behind authentication, or None. `renderers` are by the name of the form that they give a report.
     """
 
@@ -66,7 +66,7 @@ class Services:
     capabilities: Capabilities
     signer: Signer
     checkpoints: CheckpointKeeper
-    api_keys: Mapping[str, str]
+    api_keys: Mapping[str, Sequence[str]]
     callback_secrets: tuple[bytes, ...]
     clock: DatabaseClock
     link_ttl: timedelta

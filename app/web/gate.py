@@ -75,9 +75,9 @@ async def operator(visitor: Visitor) -> Session:
 Operator = Annotated[Session, Depends(operator)]
 
 
-def remember(response: Response, services: Services, client: str) -> None:
+def remember(response: Response, services: Services, client: str, api_key: str) -> None:
     """Begins a session in this response."""
-    value = sessions_of(services).begin(client, services.clock())
+    value = sessions_of(services).begin(client, api_key, services.clock())
     response.set_cookie(
         cookie_name(services),
         value,

@@ -30,11 +30,12 @@ async def log_in(request: Request, services: Ours) -> Response:
     """Begins a session for whoever has a key."""
     form = await small_form(request)
     onwards = local(form.get("next", ["/"])[0])
-    client = sessions_of(services).client_of(form.get("key", [""])[0].strip())
+    api_key = form.get("key", [""])[0].strip()
+    client = sessions_of(services).client_of(api_key)
     if client is None:
         return page(request, "login.html", 401, next=onwards, wrong="This key is not known here.")
     answer = RedirectResponse(onwards, 303)
-    remember(answer, services, client)
+    remember(answer, services, client, api_key)
     return answer
 
 

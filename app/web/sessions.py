@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,22 +23,23 @@ class Session:
 class Sessions:
     """Makes and reads log-ins. The first key signs, all of them verify, so keys can be rotated without a gap.
 
-    `api_keys` maps client names to keys: taking a key away ends its sessions.
+    `api_keys` maps client names to their keys: taking a key away ends its sessions.
     """
 
     keys: tuple[bytes, ...]
-    api_keys: Mapping[str, str]
+    api_keys: Mapping[str, Sequence[str]]
 
     def client_of(self, api_key: str) -> str | None:
         """The name of the client whose key this is. Compares with all of them, whichever fits."""
         given = api_key.encode()
-        found = [name for name, known in self.api_keys.items() if hmac.compare_digest(known.encode(), given)]
+        known = [(name, key) for name, keys in self.api_keys.items() for key in keys]
+        found = [name for name, key in known if hmac.compare_digest(key.encode(), given)]
         return found[0] if found else None
 
-    def begin(self, client: str, now: datetime) -> str:
-        """The cookie's value for a client that just showed its key."""
+    def begin(self, client: str, api_key: str, now: datetime) -> str:
+        """The cookie's value for a client that just showed this key of its own."""
         body = f"{client}.{int((now + SESSION_TTL).timestamp())}"
-        return f"{body}.{self._mac(self.keys[0], client, body)}"
+        return f"{body}.{_mac(self.keys[0], api_key, body)}"
 
     def read(self, cookie: str, now: datetime) -> Session | None:
         """The session in a cookie, if it is ours and goes on."""
@@ -46,14 +47,16 @@ class Sessions:
         client, _, digits = body.rpartition(".")
         if not (digits.isascii() and digits.isdigit() and len(digits) < 12) or client not in self.api_keys:
             return None
-        matches = [hmac.compare_digest(self._mac(key, client, body).encode(), mac.encode()) for key in self.keys]
+        expected = [_mac(key, shown, body).encode() for key in self.keys for shown in self.api_keys[client]]
+        matches = [hmac.compare_digest(one, mac.encode()) for one in expected]
         if not any(matches) or int(digits) < now.timestamp():
             return None
         return Session(client=client, csrf=hmac.new(self.keys[0], f"csrf|{cookie}".encode(), "sha256").hexdigest())
 
-    def _mac(self, key: bytes, client: str, body: str) -> str:
-        shown = hashlib.sha256(self.api_keys[client].encode()).hexdigest()
-        return hmac.new(key, f"session|{body}|{shown}".encode(), "sha256").hexdigest()
+
+def _mac(key: bytes, api_key: str, body: str) -> str:
+    shown = hashlib.sha256(api_key.encode()).hexdigest()
+    return hmac.new(key, f"session|{body}|{shown}".encode(), "sha256").hexdigest()
 
 
 def same(given: str, expected: str) -> bool:

@@ -18,5 +18,6 @@ NAMES = {
     "clocks": "clocks",
     "edits": "edits",
     "secrets": "secrets",
+    "whole": "whole",
     "planted": "planted",
 }

@@ -160,7 +160,7 @@ class World:
                     clock,
                     timedelta(minutes=1),
                 ),
-                api_keys={"ada": KEY, "bob": OTHER_KEY},
+                api_keys={"ada": [KEY], "bob": [OTHER_KEY]},
                 callback_secrets=(SECRET,),
                 clock=clock,
                 link_ttl=timedelta(days=7),

@@ -75,52 +75,11 @@ def made(number):
 WORKFLOW = local_workflow("survey", "Survey", Params, [made(1), made(2), made(3)])
 '''
 
-INNOCENTS = 100
-POISON = f'''
-"""One of these jobs kills its worker, whenever it runs; the others are at work until it has done so twice."""
-
-import asyncio, os, signal
-from pathlib import Path
-
-from pydantic import BaseModel
-
-from app.workflows.declaration import local_workflow, step
-
-DEATHS = Path(__file__).parent / "deaths"
-at_work = set()
-
-
-class Params(BaseModel):
-    name: str
-
-
-def deaths():
-    return DEATHS.stat().st_size if DEATHS.exists() else 0
-
-
-async def run(work):
-    if work.params["name"] == "poison":
-        while deaths() < 2 and len(at_work) < {INNOCENTS}:
-            await asyncio.sleep(0.02)
-        with DEATHS.open("a") as file:
-            file.write("x" if len(at_work) in (0, {INNOCENTS}) else "?")
-        os.kill(os.getpid(), signal.SIGKILL)
-    at_work.add(work.params["name"])
-    while deaths() < 2:
-        await asyncio.sleep(0.2)
-    at_work.discard(work.params["name"])
-    return "innocent"
-
-
-WORKFLOW = local_workflow("poison", "Poison", Params, [step("Work", run)], in_flight={INNOCENTS + 10})
-'''
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workflows")
     (folder / "survey.py").write_text(SURVEY)
-    (folder / "poison.py").write_text(POISON)
     shutil.copy(ROOT / "examples" / "csv_summary.py", folder)
     return folder
 
@@ -143,7 +102,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[St
         SURVEY_DATABASE=str(database),
         LEASE="1s",
         LEASE_RENEWAL="0.3s",
-        WORKER_CONCURRENCY="130",
     ) as stack:
         yield stack
 
@@ -192,23 +150,6 @@ def test_a_worker_killed_inside_and_after_its_steps_repeats_no_finished_step(sta
     assert job["attempt"] == 1 + len(DEADLY)
     verified = stack.admin("audit", "verify", "--job", job_id)
     assert verified.returncode == 0, verified.stdout
-
-
-def test_a_hundred_jobs_in_flight_beside_one_that_kills_their_worker_all_succeed_and_it_fails(
-    stack: Stack, folder: Path
-) -> None:
-    def hand_in(name: str) -> str:
-        body = {"workflow": "poison", "params": {"name": name}}
-        return str(stack.client.post("/api/v1/jobs", json=body).json()["job_id"])
-
-    innocents = [hand_in(f"innocent-{number}") for number in range(INNOCENTS)]
-    poison = stack.ended(hand_in("poison"), patience=60)
-    assert poison["status"] == "failure"
-    assert poison["error"]["detail"] == "the job ended its worker three times"
-    assert (folder / "deaths").read_text() == "xxx"  # twice beside all hundred of them, and once alone
-    jobs = [stack.ended(job_id, patience=60) for job_id in innocents]
-    assert {(job["status"], job["result"]) for job in jobs} == {("success", "innocent")}
-    assert {job["attempt"] for job in jobs} == {3}
 
 
 def test_a_cancelled_job_stops_in_the_middle_of_its_step_and_a_retry_is_a_new_job(stack: Stack, folder: Path) -> None:

@@ -21,7 +21,7 @@ from app.infrastructure.sql_scrub import scrub
 from tests.contracts.sql_fixtures import on_postgresql, on_sqlite, refusal
 from tests.jobs import AT, DELIVERED, ERASED, STARTED, accepted, receipt
 
-JOBS = 240
+JOBS = 120
 # Sizes that make SQLite split its pages again and again, which is when it leaves copies behind.
 SIZES = random.Random(3)
 
@@ -69,8 +69,8 @@ async def test_after_a_scrub_no_byte_of_what_was_erased_is_left_in_the_databases
 ) -> None:
     log = SqlJobLogStore(database, keep_notices=False)
     marks = [f"CANARY{number:05d}end" for number in range(JOBS)]
-    jobs = [job for start in range(0, JOBS, 60) for job in await asyncio.gather(
-        *(told(log, mark) for mark in marks[start : start + 60]))]  # fmt: skip
+    jobs = [job for start in range(0, JOBS, 40) for job in await asyncio.gather(
+        *(told(log, mark) for mark in marks[start : start + 40]))]  # fmt: skip
     if database.engine.name == "postgresql":
         with database.engine.sql.connect() as connection:  # its statistics keep samples of values
             connection.exec_driver_sql("ANALYZE")

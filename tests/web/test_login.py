@@ -27,11 +27,11 @@ DOORS = (
 
 
 def sessions(**changes):
-    return Sessions(**{"keys": (b"a" * 32,), "api_keys": {"ada": KEY, "bob": OTHER_KEY}, **changes})
+    return Sessions(**{"keys": (b"a" * 32,), "api_keys": {"ada": [KEY], "bob": [OTHER_KEY]}, **changes})
 
 
 def test_a_session_names_its_client_until_it_ends():
-    cookie = sessions().begin("ada", NOW)
+    cookie = sessions().begin("ada", KEY, NOW)
     assert sessions().read(cookie, NOW).client == "ada"
     assert sessions().read(cookie, NOW + timedelta(hours=11)).client == "ada"
     assert sessions().read(cookie, NOW + timedelta(hours=13)) is None
@@ -45,19 +45,28 @@ def test_what_is_no_session_opens_nothing(cookie):
 
 
 def test_a_session_cannot_be_changed_to_another_client_or_time():
-    body, _, mac = sessions().begin("ada", NOW).rpartition(".")
+    body, _, mac = sessions().begin("ada", KEY, NOW).rpartition(".")
     assert sessions().read(f"{body.replace('ada', 'bob')}.{mac}", NOW) is None
     assert sessions().read(f"ada.9999999999.{mac}", NOW) is None
 
 
 def test_a_session_ends_with_the_key_that_began_it():
-    cookie = sessions().begin("ada", NOW)
-    assert sessions(api_keys={"bob": OTHER_KEY}).read(cookie, NOW) is None
-    assert sessions(api_keys={"ada": "another-key-0123456789abcdef"}).read(cookie, NOW) is None
+    cookie = sessions().begin("ada", KEY, NOW)
+    assert sessions(api_keys={"bob": [OTHER_KEY]}).read(cookie, NOW) is None
+    assert sessions(api_keys={"ada": ["another-key-0123456789abcdef"]}).read(cookie, NOW) is None
+
+
+def test_an_api_key_is_rotated_without_a_gap_and_a_session_ends_with_the_one_that_began_it():
+    both, new = {"ada": [OTHER_KEY, KEY]}, {"ada": [OTHER_KEY]}
+    old_cookie, new_cookie = (sessions(api_keys=both).begin("ada", key, NOW) for key in (KEY, OTHER_KEY))
+    assert [sessions(api_keys=both).client_of(key) for key in (KEY, OTHER_KEY)] == ["ada", "ada"]
+    assert all(sessions(api_keys=both).read(cookie, NOW) for cookie in (old_cookie, new_cookie))
+    assert sessions(api_keys=new).read(old_cookie, NOW) is None
+    assert sessions(api_keys=new).read(new_cookie, NOW)
 
 
 def test_keys_are_rotated_without_a_gap():
-    cookie = sessions().begin("ada", NOW)
+    cookie = sessions().begin("ada", KEY, NOW)
     assert sessions(keys=(b"n" * 32, b"a" * 32)).read(cookie, NOW).client == "ada"
     assert sessions(keys=(b"n" * 32,)).read(cookie, NOW) is None
 

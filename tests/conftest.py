@@ -15,7 +15,6 @@ LONGEST = (
     "e2e/test_local_work.py",
     "e2e/test_launch.py",
     "e2e/test_main_job.py",
-    "e2e/test_stop.py",
     "client/test_end_to_end.py",
     "infrastructure/test_async_worker_trouble.py",
     "test_admin.py",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.domain import lifecycle
 from app.domain.errors import DeliveryTrouble, JobNotFound
@@ -15,6 +16,7 @@ from app.domain.protocols import JobLogStore, NoticeBox, Notifier
 
 logger = logging.getLogger(__name__)
 BATCH = 20
+LAST_TRY = timedelta(minutes=1)  # until it is made again where its process was killed in it
 
 
 class NoticeService:
@@ -28,23 +30,20 @@ class NoticeService:
     async def sweep(self) -> int:
         """Tells what is due; returns how many notices were looked at."""
         notices = await self._box.due(self._clock(), BATCH)
-        for notice in notices:
-            await self._tell(notice)
+        await asyncio.gather(*map(self._tell, notices))  # one that hangs keeps no other from being told
         return len(notices)
 
     async def _tell(self, notice: Notice) -> None:
-        delay = lifecycle.retry_delay(notice.tries + 1, self._periods, random.uniform(-1, 1))  # noqa: S311 - jitter
-        if delay is None:
-            logger.error("notice given up", extra={"job_id": str(notice.job_id), "tries": notice.tries})
-            await self._box.done(notice)
-            return
-        if not await self._box.take(notice, self._clock() + delay):
+        pause = lifecycle.retry_delay(notice.tries + 1, self._periods, random.uniform(-1, 1))  # noqa: S311 - jitter
+        if not await self._box.take(notice, self._clock() + (pause or LAST_TRY)):
             return
         try:
             await self._notifier.tell(await self._log.get(notice.job_id), self._clock())
         except DeliveryTrouble as trouble:
             logger.warning("notice not taken: %s", trouble, extra={"job_id": str(notice.job_id)})
-            return
+            if pause is not None:
+                return
+            logger.error("notice given up", extra={"job_id": str(notice.job_id), "tries": notice.tries + 1})
         except JobNotFound:
             pass
         await self._box.done(notice)

@@ -64,12 +64,14 @@ async def test_a_notice_that_is_not_taken_is_told_again_by_the_schedule(bench: B
 
 
 async def test_a_notice_that_nobody_takes_is_given_up_aloud(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    service = notices(bench, Address(refusals=99))
+    address = Address(refusals=99)
+    service = notices(bench, address)
     await finished(bench)
     for _ in range(9):
         await service.sweep()
         bench.clock.move(timedelta(hours=7))
     assert await service.sweep() == 0
+    assert 99 - address.refusals == 1 + len(Periods().schedule)  # like a delivery: at once, and after each pause
     assert "notice given up" in caplog.text
 
 

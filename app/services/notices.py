@@ -43,7 +43,9 @@ class NoticeService:
             logger.warning("notice not taken: %s", trouble, extra={"job_id": str(notice.job_id)})
             if pause is not None:
                 return
-            logger.error("notice given up", extra={"job_id": str(notice.job_id), "tries": notice.tries + 1})
+            logger.log(
+                logging.ERROR, "notice given up", extra={"job_id": str(notice.job_id), "tries": notice.tries + 1}
+            )
         except JobNotFound:
             pass
         await self._box.done(notice)

@@ -6,7 +6,6 @@ An fsync that fails is final: the kernel may have dropped the pages, and a secon
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import hashlib
 import itertools
@@ -14,7 +13,6 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +24,7 @@ from app.domain.filenames import clean_filename
 from app.domain.models import FileUploadInfo, JobId
 from app.domain.protocols import StoredContent
 from app.infrastructure.media_type import HEAD, media_type
+from app.infrastructure.threads import Threads
 
 T = TypeVar("T")
 ROOM_EVERY = 0.5  # seconds
@@ -41,7 +40,7 @@ class LocalFileStore:
 
     def __init__(self, root: Path, min_free: int, threads: int = 8) -> None:
         self._incoming, self._stored, self._min_free = root / "incoming", root / "stored", min_free
-        self._pool = ThreadPoolExecutor(threads, "files")
+        self._threads = Threads(threads, "files")
         self._tries = itertools.count()
         self._looked_at = -ROOM_EVERY
         for folder in (self._incoming, self._stored, *(self._stored / f"{number:02x}" for number in range(256))):
@@ -119,7 +118,7 @@ class LocalFileStore:
 
     def close(self) -> None:
         """Waits for writes that were begun."""
-        self._pool.shutdown()
+        self._threads.close()
 
     def _old(self, before: float) -> Iterator[JobId]:
         for path in self._incoming.iterdir():
@@ -152,12 +151,8 @@ class LocalFileStore:
 
     async def _call(self, work: Callable[..., T], *args: object) -> T:
         """Runs blocking work in a thread, to its end even when the caller is cancelled, and translates its errors."""
-        running = asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args))
         try:
-            return await asyncio.shield(running)
-        except asyncio.CancelledError:
-            await asyncio.wait([running])
-            raise
+            return await self._threads.run(lambda: work(*args))
         except FileNotFoundError as error:
             if not self._stored.is_dir():  # a disk that is not mounted has lost nothing
                 raise _failed(error) from error

@@ -1,7 +1,6 @@
 """Rules about the code itself that no linter knows. Who may import whom stands in pyproject.toml, for import-linter."""
 
 import ast
-import re
 import subprocess
 import sys
 import tomllib
@@ -169,9 +168,3 @@ def test_decisions_are_numbered_one_after_the_other_and_begin_with_their_number(
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     assert [page.name[:5] for page in pages] == [f"{number:04d}-" for number in range(1, len(pages) + 1)]
     assert [page.name for page in pages if not page.read_text().startswith(f"# {int(page.name[:4])}. ")] == []
-
-
-@pytest.mark.parametrize("page", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))])
-def test_every_link_to_a_file_leads_to_one(page):
-    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
-    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []

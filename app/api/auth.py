@@ -1,4 +1,5 @@
-"""Who calls: an API key, a link's token, or a workflow with its callback token or signature. Decided before a body is read."""
+"""Who calls: an API key, a link's token, or a workflow with its callback token or signature. Decided before a body is
+read."""
 
 from __future__ import annotations
 

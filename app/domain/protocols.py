@@ -29,10 +29,11 @@ class JobLogStore(Protocol):
 
         When this returns, both survive a power cut. Raises DuplicateJob, naming the holder, when the client's
         idempotency key is taken, when an unfinished job has the same dedup key or, with `made_since`, one of that key
-        has succeeded since then, or when an unfinished job is a retry of the same job. Nothing of the new job is stored then;
-        but an idempotency key whose submission is answered by the job of a dedup key is kept for that job, in the same
-        transaction, until the job is erased: the key's holder is told in its stead from then on. OverQuota when the client's jobs
-        and this one go beyond the allowance, however many processes add at once; nothing is stored then.
+        has succeeded since then, or when an unfinished job is a retry of the same job. Nothing of the new job is stored
+        then; but an idempotency key whose submission is answered by the job of a dedup key is kept for that job, in the
+        same transaction, until the job is erased: the key's holder is told in its stead from then on. OverQuota when
+        the client's jobs and this one go beyond the allowance, however many processes add at once; nothing is stored
+        then.
         """
         ...
 
@@ -61,8 +62,9 @@ class JobLogStore(Protocol):
     def walk(
         self, job_id: JobId | None = None, *, after: JobId | None = None, to: JobId | None = None
     ) -> AsyncIterator[StoredHistory]:
-        """Every job (with an id greater than `after`, up to `to`), or one, as of one moment each, for verification: also rows without lines, lines without a row,
-        and what cannot be read. Holds a bounded number of lines, and one job's more, in memory."""
+        """Every job (with an id greater than `after`, up to `to`), or one, as of one moment each, for verification:
+        also rows without lines, lines without a row, and what cannot be read. Holds a bounded number of lines, and one
+        job's more, in memory."""
         ...
 
 
@@ -84,9 +86,10 @@ class JobAgenda(Protocol):
         places: Mapping[str, int] | None = None,
     ) -> list[JobId]:
         """At most `limit` queued jobs with `due_at <= at`, the longest due first, none of `without`; of each workflow
-        at most as many as `rooms` says, and of others none. Of those that were never started (attempt 0), for which a doorbell may be on its way, only the ones created
-        before `new_before`; None leaves them all out. Of those with a subject, only the ones that `record` would let
-        begin, with as many `places` for each subject as their workflow has (1 where nothing is said).
+        at most as many as `rooms` says, and of others none. Of those that were never started (attempt 0), for which a
+        doorbell may be on its way, only the ones created before `new_before`; None leaves them all out. Of those with a
+        subject, only the ones that `record` would let begin, with as many `places` for each subject as their workflow
+        has (1 where nothing is said).
         """
         ...
 
@@ -230,7 +233,8 @@ class JobStatistics(Protocol):
         ...
 
     async def hours(self, since: datetime, count: int, sample: int) -> list[HourOfJobs]:
-        """`count` hours from `since` on, in order, empty ones too; of each the durations of its newest `sample` successes."""
+        """`count` hours from `since` on, in order, empty ones too; of each the durations of its newest `sample`
+        successes."""
         ...
 
 
@@ -372,28 +376,4 @@ class Notifier(Protocol):
 
     async def tell(self, job: Job, at: datetime) -> None:
         """Delivers one signed notice. Raises DeliveryTrouble."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeptAnswer:
-    """What was kept of a far side's answer: its text, the entity tag by which to ask whether it still holds, the address
-    of the page behind it, and when it was last known to hold."""
-
-    body: str
-    etag: str | None
-    next: str | None
-    at: datetime
-
-
-class AnswerCache(Protocol):
-    """Answers of far sides, shared by all processes. It may forget anything at any time."""
-
-    async def get(self, key: str) -> KeptAnswer | None:
-        """What was kept under this key, however old."""
-        ...
-
-    async def put(self, key: str, answer: KeptAnswer) -> None:
-        """Keeps an answer in place of an older one. What has not been known to hold for longest goes, where there would
-        be more than the cache is to hold; an answer that alone is larger is not kept."""
         ...

@@ -45,10 +45,10 @@ class Anonymous(StrEnum):
 class Step:
     """One step of a local workflow.
 
-    `run` is an async function. Its first argument is the `Work` at hand (`app.domain.work`); every further one is annotated with a Protocol
-    of `app.domain.tools` (or of the workflow's own file) and receives the adapter that the composition root chose. What
-    it returns is stored, and later steps find it under the step's name.
-    `weight` is its share of the whole; past `soft_limit` it is told to finish, past `hard_limit` it is ended.
+    `run` is an async function. Its first argument is the `Work` at hand (`app.domain.work`); every further one is
+    annotated with a Protocol of `app.domain.tools` (or of the workflow's own file) and receives the adapter that the
+    composition root chose. What it returns is stored, and later steps find it under the step's name. `weight` is its
+    share of the whole; past `soft_limit` it is told to finish, past `hard_limit` it is ended.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Workflow:
     """The declaration of one kind of work.
 
     `check` takes the submitted parameters and gives back the accepted ones (converted, with defaults); it raises
-    `Invalid` naming every refused field. `schema` is their JSON Schema. `file` is None for work without a file.
-    `door` looks at the accepted parameters once more, with tools that it names as a step does (a plain function; it
-    raises `Invalid`): for what only the installation knows. `in_flight` is how many of its jobs one worker may run at a time. `steps` are what a local workflow does, in order;
-    a webhook workflow has none.
+    `Invalid` naming every refused field. `schema` is their JSON Schema. `file` is None for work without a file. `door`
+    looks at the accepted parameters once more, with tools that it names as a step does (a plain function; it raises
+    `Invalid`): for what only the installation knows. `in_flight` is how many of its jobs one worker may run at a time.
+    `steps` are what a local workflow does, in order; a webhook workflow has none.
 
     `dedup` names the outcome that parameters ask for: whoever asks for the same while a job for it is unfinished joins
     that job, and for `fresh_for` after its success that result answers. `subject` names what at most `subject_limit` of

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from app.domain.answers import KeptAnswer
 from app.domain.models import JobId
-from app.domain.protocols import KeptAnswer
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_rows import Values
 from app.infrastructure.sql_writer import Batch, Change, Outcome

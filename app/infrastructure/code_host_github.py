@@ -18,8 +18,8 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 
+from app.domain.answers import AnswerCache, KeptAnswer
 from app.domain.errors import ToolRefused, ToolTrouble
-from app.domain.protocols import AnswerCache, KeptAnswer
 from app.domain.tools import Contribution, ContributionKind, Contributions
 from app.infrastructure.http_client import BROKEN
 from app.infrastructure.outside import MEBIBYTE, PASSING, Outside

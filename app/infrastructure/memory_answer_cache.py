@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from app.domain.protocols import KeptAnswer
+from app.domain.answers import KeptAnswer
 
 
 class MemoryAnswerCache:

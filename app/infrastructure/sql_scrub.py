@@ -1,7 +1,8 @@
 """Rewrites a database, so that not one byte of what was erased is left in its files. For a quiet hour: writers wait.
 
-An erasure overwrites what it removes. But both databases keep copies: SQLite of rows that it once moved to another page,
-PostgreSQL of every row's earlier versions, and samples in its statistics. Only writing anew what is to stay gets rid of all.
+An erasure overwrites what it removes. But both databases keep copies: SQLite of rows that it once moved to another
+page, PostgreSQL of every row's earlier versions, and samples in its statistics. Only writing anew what is to stay gets
+rid of all.
 """
 
 from __future__ import annotations

@@ -19,10 +19,9 @@ PAUSE = timedelta(minutes=1)
 class Outcome:
     """How it stands with what somebody asked for, at `at`.
 
-    `made` is the newest result (None: there is none yet) and `fresh` whether it still answers, as it
-    does for `fresh_for`. `making` is the
-    unfinished job whose result will be newer, `joined` whether somebody else had begun it. `failed` is the newest try
-    that failed since `made`; until `again_at` no other is begun.
+    `made` is the newest result (None: there is none yet) and `fresh` whether it still answers, as it does for
+    `fresh_for`. `making` is the unfinished job whose result will be newer, `joined` whether somebody else had begun it.
+    `failed` is the newest try that failed since `made`; until `again_at` no other is begun.
     """
 
     params: Mapping[str, Json]

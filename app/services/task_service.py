@@ -97,9 +97,9 @@ class TaskService:
         """Makes a durable job of what is handed in. When this returns, the job survives whatever dies next.
 
         Whoever asks for what an unfinished job is making joins that job, and gets the job that has made it where that
-        is still fresh; the same submission again (by its key) is
-        answered with its own. The parameter `workflow` chooses the workflow. Raises Malformed, TooLarge, UnsupportedMediaType, Invalid,
-        IdempotencyKeyReused, OverQuota, DiskFull, StoreUnavailable; nothing is kept then.
+        is still fresh; the same submission again (by its key) is answered with its own. The parameter `workflow`
+        chooses the workflow. Raises Malformed, TooLarge, UnsupportedMediaType, Invalid, IdempotencyKeyReused,
+        OverQuota, DiskFull, StoreUnavailable; nothing is kept then.
         """
         admission = await self._quotas.admit(client, announced, idempotency_key)
         now = self._clock()

@@ -1,4 +1,5 @@
-"""Markdown that a workflow wrote, as HTML that cannot do anything: no HTML of its own, no pictures, links that tell nothing."""
+"""Markdown that a workflow wrote, as HTML that cannot do anything: no HTML of its own, no pictures, links that tell
+nothing."""
 
 from __future__ import annotations
 

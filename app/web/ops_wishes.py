@@ -21,7 +21,8 @@ WITHIN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """The chosen filters; what makes no sense is taken as not chosen. `since` and `before` are written by people, or come from a chart's hour."""
+    """The chosen filters; what makes no sense is taken as not chosen. `since` and `before` are written by people, or
+    come from a chart's hour."""
 
     status: str = ""
     workflow: str = ""

@@ -1,4 +1,5 @@
-"""`/reports/github/{username}`: what somebody did on GitHub. The newest report at once, or how the first one comes along."""
+"""`/reports/github/{username}`: what somebody did on GitHub. The newest report at once, or how the first one comes
+along."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.protocols import AnswerCache, KeptAnswer
+from app.domain.answers import AnswerCache, KeptAnswer
 from app.infrastructure.answer_cache_sql import SqlAnswerCache
 from app.infrastructure.memory_answer_cache import MemoryAnswerCache
 from app.infrastructure.sql_database import SqlDatabase

@@ -23,7 +23,7 @@ from app.infrastructure.webhook_answer import (
     spellings,
     trouble_kind,
 )
-from app.infrastructure.webhook_body import DeliveryBody, Deriver, FileDamaged, json_body, multipart_body
+from app.infrastructure.webhook_body import DeliveryBody, Derived, Deriver, FileDamaged, json_body, multipart_body
 from app.infrastructure.webhook_record import answer_told, request_told
 from app.infrastructure.webhook_target import Auth, DeliveryMode, WebhookTarget
 
@@ -57,7 +57,8 @@ class WebhookRunner:
     async def run(self, job: Job) -> Event:
         try:
             async with self._stored(job) as content:
-                return await self._deliver(job, self._body(job, content))
+                derived = self._derive.derived(job)
+                return await self._deliver(job, derived, self._body(job, derived, content))
         except FileGone:
             return _failed(job, "file_gone", "the file is no longer kept")
         except FileDamaged as error:
@@ -78,7 +79,9 @@ class WebhookRunner:
             return _failed(job, "no_callback", "the execution succeeded but never called back")
         if execution.status in BROKEN_OFF:
             words = f"n8n says that the execution ended: {execution.status}"
-            more = excerpt(execution.words, self._unspeakable(job))  # a failed call back is told with its headers
+            more = excerpt(
+                execution.words, self._unspeakable(self._derive.derived(job))
+            )  # a failed call back is told with its headers
             return _failed(job, f"execution_{execution.status}", f"{words}: {more}" if more else words)
         return None
 
@@ -96,15 +99,14 @@ class WebhookRunner:
                 raise FileDamaged("the stored file does not have the size that was handed in")
             yield content
 
-    def _body(self, job: Job, content: StoredContent | None) -> DeliveryBody:
-        fields = self._derive.fields(job)
+    def _body(self, job: Job, derived: Derived, content: StoredContent | None) -> DeliveryBody:
+        fields = self._derive.fields(job, derived)
         if self._target.delivery is DeliveryMode.LINK:
             return json_body(fields)
         attached = job.file is not None and job.file.size <= self._target.multipart_limit
-        boundary = self._derive.boundary(job)
-        return multipart_body(fields, boundary, job.file if attached else None, content if attached else None)
+        return multipart_body(fields, derived.boundary, job.file if attached else None, content if attached else None)
 
-    async def _deliver(self, job: Job, body: DeliveryBody) -> Event:
+    async def _deliver(self, job: Job, derived: Derived, body: DeliveryBody) -> Event:
         now, target = self._clock(), self._target
         bearer = self._bearer(job, now)
         headers = self._headers(job, body, bearer, now)
@@ -112,7 +114,7 @@ class WebhookRunner:
         told: dict[str, Json] = {"request": request_told("POST", target.url, sent, body.length)}
         try:
             answer = await exchange(self._client, "POST", target.url, headers, patience=target.timeout, payload=body)
-            secrets = [bearer, *self._unspeakable(job)]
+            secrets = [bearer, *self._unspeakable(derived)]
             told["response"] = answer_told(answer, secrets)
             return self._judged(job, answer, secrets, told)
         except DeliveryTrouble as trouble:
@@ -149,10 +151,9 @@ class WebhookRunner:
             return _failed(job, f"delivery_http_{answer.status}", words, told)
         raise DeliveryTrouble(kind, words, retry_after(answer.headers, self._clock()))
 
-    def _unspeakable(self, job: Job) -> list[str]:
+    def _unspeakable(self, derived: Derived) -> list[str]:
         """What a far side was told or could know, and may echo in its answer."""
         target = self._target
-        derived = [self._derive.callback_token(job), self._derive.file_token(job), self._derive.boundary(job)]
         known = [target.token or "", target.api_key or "", *address_secrets(target.url)]
         return [*spellings(target.secrets), *derived, *known]
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from app.domain.audit import canonical
 from app.domain.errors import CallslipError
@@ -21,6 +22,14 @@ class FileDamaged(CallslipError):
     """The stored bytes are not the ones that were handed in."""
 
 
+class Derived(NamedTuple):
+    """The secrets of one job's deliveries. Nobody without our key can put `boundary` into a file, so nobody can forge a part."""
+
+    callback_token: str
+    file_token: str
+    boundary: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deriver:
     """Makes the links and tokens of a delivery: derived, never stored."""
@@ -29,17 +38,16 @@ class Deriver:
     public_url: str
     link_ttl: timedelta
 
-    def callback_token(self, job: Job) -> str:
-        return self.capabilities.grant(Scope.CALLBACK, job.job_id)
+    def derived(self, job: Job) -> Derived:
+        """What only our key can make of this job."""
+        grant = self.capabilities.grant
+        return Derived(
+            callback_token=grant(Scope.CALLBACK, job.job_id),
+            file_token=grant(Scope.FILE, job.job_id, job.created_at + self.link_ttl),
+            boundary=grant(Scope.BOUNDARY, job.job_id),
+        )
 
-    def file_token(self, job: Job) -> str:
-        return self.capabilities.grant(Scope.FILE, job.job_id, job.created_at + self.link_ttl)
-
-    def boundary(self, job: Job) -> str:
-        """Nobody without our key can put it into a file, so nobody can forge a part."""
-        return self.capabilities.grant(Scope.BOUNDARY, job.job_id)
-
-    def fields(self, job: Job) -> dict[str, Json]:
+    def fields(self, job: Job, derived: Derived) -> dict[str, Json]:
         """What a workflow is told, in the contract's order, without `metadata`."""
         api = f"{self.public_url.rstrip('/')}/api/v1/jobs/{job.job_id}"
         fields: dict[str, Json] = {"job_id": str(job.job_id), "workflow": job.workflow}
@@ -50,9 +58,9 @@ class Deriver:
                 "media_type": job.file.media_type,
                 "size": job.file.size,
                 "sha256": job.file.sha256,
-                "file_url": f"{api}/file?token={self.file_token(job)}",
+                "file_url": f"{api}/file?token={derived.file_token}",
             }
-        return fields | {"callback_url": f"{api}/callback", "callback_token": self.callback_token(job)}
+        return fields | {"callback_url": f"{api}/callback", "callback_token": derived.callback_token}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 
 from bench.callslip import Callslip
 from bench.load import Plan
@@ -26,18 +27,18 @@ def two(stage: Stage) -> Report:
         title="Two API processes and two workers on one SQLite file",
         notes=[
             (
-                "16 connections hand in 100 KB files while the workers deliver; everything, the load too, shares both cores. A "
-                "client that is answered anything but 202 ends the contender."
+                "16 connections hand in 100 KB files while the workers deliver; everything, the load too, shares both cores, so what "
+                "the workers deliver meanwhile counts as well. A client that is answered anything but 202 ends the contender."
             )
         ],
     )
-    report.table_of(samples, "processes", "uploads")
+    report.table_of(samples, "processes", "uploads + deliveries")
     report.goals = [
         holds("no lock error reached a client", "none" if TWO in samples else "see above", reached=TWO in samples)
     ]
     if len(samples) == 2:
         rate = {name: middle(found, lambda one: one.rate) for name, found in samples.items()}
-        report.goals.append(at_least("uploads/s, of one process's", rate[TWO] / rate[ONE], 1))
+        report.goals.append(at_least("uploads + deliveries/s, of one process's", rate[TWO] / rate[ONE], 1))
     return report
 
 
@@ -53,12 +54,18 @@ def _several(stage: Stage, name: str, number: int, count: int) -> Callable[[], S
     def turn() -> Sample:
         for worker in workers:
             worker.go_on()
-        sample = stage.measure(plan, *servers)
+        before, began = _delivered(service), time.monotonic()
+        sample = stage.measure(plan, *servers, *workers)
+        delivered = (_delivered(service) - before) / (time.monotonic() - began)
         for worker in workers:
             worker.pause()
-        return sample
+        return replace(sample, rate=sample.rate + delivered, more={"uploads": sample.rate, "deliveries": delivered})
 
     return turn
+
+
+def _delivered(service: Callslip) -> int:
+    return service.counts().get("waiting", 0)
 
 
 def backlog(stage: Stage) -> Report:

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ def canonical(value: Json | Mapping[str, Json]) -> bytes:
     return _encode(value).encode()
 
 
+@lru_cache(maxsize=1024)  # the times of a job stand in each of its lines
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always the same width."""
     return f"{at.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"

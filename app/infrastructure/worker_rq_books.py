@@ -35,8 +35,8 @@ from app.domain.models import JobId, created_at
 from app.infrastructure import doorbell_rq as doorbell
 
 EXECUTION_TTL: Final = 20  # seconds without a heartbeat after which an execution counts as abandoned
-KEYS_TTL: Final = 60  # of what only describes it; written anew with every `WHOLE`th beat
-WHOLE: Final = 3
+KEYS_TTL: Final = 90  # of what only describes it; written anew with every `WHOLE`th beat
+WHOLE: Final = 6
 WORKER_TTL: Final = 30
 ABANDONED: Final = 20.0  # seconds in the intermediate list
 TIDIED: Final = 500  # entries at a time
@@ -94,7 +94,7 @@ class RqBooks(BaseWorker):
     def take(self, limit: int, wait: float) -> list[bytes]:
         """Move up to `limit` ids to the intermediate list; while there is none, wait up to `wait` seconds."""
         key = self._queue.key
-        queued = min(limit, self.connection.llen(key))
+        queued = min(limit, self.connection.llen(key)) if limit > 1 or wait else limit
         if not queued:
             if not wait:
                 return []

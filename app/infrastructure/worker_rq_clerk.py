@@ -157,6 +157,7 @@ class Clerk(threading.Thread):
             if at - self._seen[0] >= LOOK_EVERY:
                 self._saw(self._books.read(())[1])
             self._rest(LOOK_EVERY)
+            return  # what happened meanwhile is booked by the next round, together with what it takes
         # New work first, then the books: a slot that came free is not kept waiting by what was in it.
         if free:
             self._take(free)

@@ -24,7 +24,7 @@ from bench.stage import Sample, Stage
 from bench.verify import fill_chains, verified
 
 EVENTS = 1_000_000
-VERIFICATIONS = 3
+VERIFICATIONS = 2
 COMMITS = 200
 TOGETHER = 16
 

@@ -32,7 +32,7 @@ ROWS = (
     Row("page", "a page of 50 with a million jobs", 55, look.page),
     Row("operations", "the page of operations with a million jobs", 40, look.operations),
     Row("sweep", "finding what is due among a million jobs", 20, look.sweep),
-    Row("verify", "checking a million audit lines", 75, record.verify),
+    Row("verify", "checking a million audit lines", 50, record.verify),
     Row("commits", "group commit, alone and together", 20, record.commits),
     Row("two", "two APIs and two workers on one SQLite file", 40, together.two),
     Row("backlog", "a slow far side and a backlog of 10,000", 40, together.backlog),

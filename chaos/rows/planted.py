@@ -112,8 +112,8 @@ MISTAKES: Sequence[Mistake] = (
     Mistake(
         "each copy has a boundary of its own",
         "infrastructure/webhook_body.py",
-        "return self.capabilities.grant(Scope.BOUNDARY, job.job_id)",
-        "return f'b{job.attempt}'",
+        "boundary=grant(Scope.BOUNDARY, job.job_id)",
+        "boundary=f'b{job.attempt}'",
         "recovery",
         0.5,
     ),
@@ -170,7 +170,7 @@ MISTAKES: Sequence[Mistake] = (
     Mistake(
         "an answer is kept with what it echoes",
         "infrastructure/runner_webhook.py",
-        "secrets = [bearer, *self._unspeakable(job)]",
+        "secrets = [bearer, *self._unspeakable(derived)]",
         "secrets = list[str]()",
         "secrets",
         1,

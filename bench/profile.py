@@ -142,8 +142,8 @@ def _write(name: str, what: str, parts: Counter[str], spent: float) -> None:
         ]
     )
     print(f"\n{text}")
-    earlier = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
-    PAGE.write_text(earlier.sub(lambda found: found[1] + text + found[2], PAGE.read_text()))
+    earlier = re.compile(f"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+    PAGE.write_text(earlier.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text()))
 
 
 def _part(file: str, function: str) -> str:

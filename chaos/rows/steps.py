@@ -42,14 +42,17 @@ LEASE = {"LEASE": "2s", "LEASE_RENEWAL": "0.7s", "STEP_RETRY": "0.3s,0.5s"}
 START_TAKES = 2.5  # seconds in which a worker that was started is left in peace
 GAP = (0.0, 0.8)
 KILLS = 5  # a round
+SCHEDULES = tuple(f"schedule-{number}" for number in range(12))
 # What the database thread does once a step has returned: the first call that writes to the database or to its server;
 # and, when all of it is committed there, the first that wakes the loop.
 TRAPS = {"before": "pwrite64,sendto:signal=KILL:when=1", "after": "write:signal=KILL:when=1"}
 TRIES = 3  # a lease that is renewed in that very moment springs a trap, too
 DEEPEST = 60
+FIRED = "after a schedule's job was stored"
 PLACES = (
     FIRST,
     *(f"{side} {step} was stored" for step in STEPS for side in ("before", "after")),
+    FIRED,
 )
 _CALL_AT = re.compile(r"^(?:\d+ +)?(\d+\.\d+) \w+\(", re.MULTILINE)
 OVER = datetime(2026, 1, 1, tzinfo=UTC)  # schedules are put back to minutes before this
@@ -84,6 +87,7 @@ class Row:
         self.setup, self.stack, self._session = setup, stack, session
         self._journal, self._numbers = Journal(stack.folder / "clients.jsonl"), itertools.count()
         self.tried, self.due = Tried(), Counter[str]()
+        self._trace, self._put_back_before = setup.folder / "trace", itertools.count()
 
     async def hand_in(self, workflow: str, **params: Any) -> str:
         """A job, handed in until it is acknowledged: its id."""
@@ -122,7 +126,8 @@ class Row:
 
     async def die_at_boundaries(self) -> None:
         """One worker, which dies between two steps: at the first call that would store what a step made, and when that is
-        stored and nobody has been told. FULL: at every writing call there."""
+        stored and nobody has been told. FULL: at every writing call there. And one that has stored what a schedule hands in,
+        but not that it did."""
         for part in self.stack.workers()[1:]:
             part.take_away()
         await self.ended(await self.hand_in("tick", name="probe"))  # so the one that is left is up
@@ -133,6 +138,8 @@ class Row:
             for side, trap in TRAPS.items():
                 left = [step for step in STEPS if f"{side} {step} was stored" not in self.tried.places]
                 await self._boundaries(trap, left, first=FIRST not in self.tried.places)
+            if FIRED not in self.tried.places:
+                await self._between_job_and_calendar()
         self.tried.problems += [f"no worker was killed {name}" for name in PLACES if name not in self.tried.places]
         for part in self.stack.workers()[1:]:
             part.bring_back()
@@ -153,7 +160,7 @@ class Row:
     async def _springs(self, trap: str, job_id: str | None, step: str | None) -> list[tuple[str, float]]:
         """Sets the trap for the worker's database thread and lets a waiting step return, or a job begin. The job and the
         time when its worker died, if it did."""
-        part, trace = self.stack.workers()[0], self.setup.folder / "trace"
+        part, trace = self.stack.workers()[0], self._trace
         fuse = self.stack.folder / "fuses" / f"{job_id} {step} end"
         await until(lambda: job_id is None or fuse.exists())
         await self.stack.until_ready()
@@ -174,6 +181,24 @@ class Row:
             await self.ended(job_id)
         return [(job_id, calls[-1])] if part.deaths > deaths and calls else []
 
+    async def _between_job_and_calendar(self) -> None:
+        part = self.stack.workers()[0]
+        await self.stack.until_ready()
+        probing = await traced(part, self._trace, "-s", "48")
+        await self.ended(await self.hand_in("tick", name="probe"))
+        await until(lambda: bool(writers(self._trace)), 10)
+        await detach(probing)
+        threads, deaths = writers(self._trace), part.deaths
+        trapping = (
+            await traced(part, self._trace, "-e", f"inject={TRAPS['after']}", threads=threads) if threads else None
+        )
+        await self._put_back()
+        await until(lambda: part.deaths > deaths or not overdue(self.stack))
+        if trapping:
+            await detach(trapping)
+        self.tried.places.update([FIRED] if part.deaths > deaths else [])
+        await self._until_fired()
+
     def _went_on(self, job_id: str, step: str | None) -> bool:
         """Whether the job has begun a later step, or ended."""
         later = STEPS[STEPS.index(step) + 1 :] if step else STEPS[:1]
@@ -184,15 +209,12 @@ class Row:
     async def die_by_chance(self, rounds: int) -> None:
         """All kinds of work at once, and schedules that are due, while workers are killed; then all must come to its end."""
         chance = self.setup.chance("kills")
-        names = [f"schedule-{number}" for number in range(12)]
-        for name in names:
-            await self._schedule(name)
         for number in range(rounds):
             jobs = [await self.hand_in("noted", pace=0.1) for _ in range(3)]
             jobs.append(await self.hand_in("report", topic=f"{TOPIC} {number}", sources=["documents"]))
             user = f"user-{number}"
             self.tried.users[user] = await self.hand_in("profile", username=user)
-            await self._put_back(number, names)
+            await self._put_back()
             for _ in range(KILLS):
                 await asyncio.sleep(chance.uniform(*GAP))
                 await self._kill_one(chance)
@@ -208,17 +230,20 @@ class Row:
                 return
             await asyncio.sleep(0.05)
 
-    async def _schedule(self, name: str) -> None:
+    async def schedule(self) -> None:
+        """Schedules that are not due while the row runs, unless they are put back."""
         far_away = (datetime.now(UTC) + timedelta(days=180)).month
-        body = {"cron": f"0 0 1 {far_away} *", "workflow": "tick", "params": {"name": name}}
-        async with self._session.post("/api/v1/schedules", json=body) as answer:
-            answer.raise_for_status()
+        for name in SCHEDULES:
+            body = {"cron": f"0 0 1 {far_away} *", "workflow": "tick", "params": {"name": name}}
+            async with self._session.post("/api/v1/schedules", json=body) as answer:
+                answer.raise_for_status()
 
-    async def _put_back(self, number: int, names: Sequence[str]) -> None:
+    async def _put_back(self) -> None:
         """All schedules are due at a time that was not theirs before; yearly ones have missed one, or several."""
+        number = next(self._put_back_before)
         at = OVER - timedelta(minutes=number) - (number % 3) * timedelta(days=365)
         await asyncio.to_thread(put_back, self.stack, at)
-        self.due.update(names)
+        self.due.update(SCHEDULES)
 
     async def _until_fired(self) -> None:
         for _ in range(300):
@@ -279,6 +304,7 @@ async def run(setup: Setup) -> Outcome:
         aiohttp.ClientSession(stack.url, headers=stack.headers, timeout=aiohttp.ClientTimeout(total=10)) as session,
     ):
         row = Row(setup, stack, session)
+        await row.schedule()
         await row.die_as_planned(setup.much(3, 12))
         setup.say(f"{row.tried.planned} workers ended by their steps")
         if shutil.which("strace"):

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import psycopg
@@ -129,9 +130,12 @@ def collect(stack: Stack, wrong: Iterable[str], verified: int, *, honest: bool) 
 
 
 def _connections(stack: Stack) -> Iterator[str]:
-    """Connections to PostgreSQL that outlived their processes. Killed ones' are closed by the server as it notices."""
+    """Connections to PostgreSQL that outlived their processes. Killed ones' are closed by the server as it notices: soon."""
     if stack.cluster:
-        for one in query(stack, CONNECTIONS):
+        until = monotonic() + 5
+        while (left := query(stack, CONNECTIONS)) and monotonic() < until:
+            sleep(0.1)
+        for one in left:
             yield f"a connection to the database, {one['state']}"
 
 

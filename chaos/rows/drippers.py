@@ -15,7 +15,7 @@ from chaos.stack import Setup, Stack, running
 
 LONGEST = 40.0
 PATIENCE = 75.0
-GOOD_EVERY = 0.1
+GOOD_EVERY = 0.05
 KINDS = ("head", "body", "body without a key")
 
 
@@ -79,11 +79,11 @@ async def run(setup: Setup) -> Outcome:
         def some(name: str, count: int) -> list[Upload]:
             return [upload(chance, f"drip-{setup.seed}-{name}-{index}", 4096) for index in range(count)]
 
-        quiet = await good_uploads(clients, some("before", 150))
+        quiet = await good_uploads(clients, some("before", 300))
         dripping = [asyncio.create_task(drip(stack, KINDS[index % 3])) for index in range(number)]
-        loud = await good_uploads(clients, some("beside", 300))
+        loud = await good_uploads(clients, some("beside", 600))
         closed = await asyncio.gather(*dripping)
-        quiet = sorted(quiet + await good_uploads(clients, some("after", 150)))
+        quiet = sorted(quiet + await good_uploads(clients, some("after", 300)))
         await until_ended(stack, 60)
         await clients.close()
         evidence = await stop_and_collect(stack)

@@ -17,7 +17,7 @@ from app.domain import lifecycle
 from app.domain.audit import StoredLine, genesis, stored, stored_hash
 from app.domain.lifecycle import Completed, Delivered, Event, Progressed, Started
 from app.domain.models import AuditEvent, FileUploadInfo, Job, JobId, JobResult, Progress, new_job_id
-from app.infrastructure.sql_job_changes import INSERT_DETAIL, INSERT_JOB, INSERT_LINE
+from app.infrastructure.sql_job_changes import DETAILS, INSERT_JOB, LINES
 from app.infrastructure.sql_rows import SQLITE_CODEC, Values, job_values, line_values
 from app.infrastructure.sql_schema import migrate
 
@@ -48,10 +48,10 @@ def fill_chains(path: Path, events: int) -> int:
         job_id = new_job_id(AT + number * timedelta(milliseconds=5))
         head, copies = _copies(job_id, patterns)
         connection.execute(INSERT_JOB, {**row, "job_id": str(job_id), "head": head})
-        connection.executemany(INSERT_LINE, copies)
+        connection.executemany(LINES.one, copies)
         details = [(line.version, line.detail) for line, _ in patterns if line.detail]
         bodies = [{"job_id": str(job_id), "version": version, "body": body} for version, body in details]
-        connection.executemany(INSERT_DETAIL, bodies)
+        connection.executemany(DETAILS.one, bodies)
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()

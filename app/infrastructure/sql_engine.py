@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, pool
 
 from app.domain.errors import DiskFull, Misconfigured, StoreUnavailable, Unavailable
+from app.infrastructure.sql_libpq import Direct
 from app.infrastructure.sql_rows import POSTGRESQL_CODEC, SQLITE_CODEC, Codec
 
 BUSY = "5000"  # milliseconds that a writer waits for another before it gives up
@@ -45,6 +46,10 @@ class Engine:
         connection: Any = self.sql.dialect.connect(*arguments, **{**options, **self.connect_options})
         self.settle(connection)
         return connection
+
+    def direct(self, connection: Any) -> Direct | None:
+        """The shorter way through this connection, where there is one."""
+        return Direct(connection, _dbapi(self.sql)) if self.name == "postgresql" else None
 
     def text(self, sql: str) -> str:
         """The statement with its `:name` parameters as this driver wants them."""

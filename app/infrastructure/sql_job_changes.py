@@ -9,14 +9,11 @@ from app.domain.errors import DuplicateJob, JobNotFound, OverQuota, StaleJob, St
 from app.domain.models import JobId
 from app.domain.quotas import Allowance, Usage
 from app.infrastructure import sql_keys, sql_subjects, sql_usage
+from app.infrastructure.sql_inserts import Insert, as_json
+from app.infrastructure.sql_libpq import Direct
 from app.infrastructure.sql_rows import CHANGING_COLUMNS, ERASED_COLUMNS, JOB_COLUMNS, LINE_COLUMNS, Values
 from app.infrastructure.sql_tables import OUTCOME, UNFINISHED
 from app.infrastructure.sql_writer import Batch, Change, Outcome
-
-
-def _insert(table: str, columns: Sequence[str]) -> str:
-    names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
-    return f"INSERT INTO {table} ({names}) VALUES ({values})"  # noqa: S608 - names from our own tables
 
 
 def _update(columns: Sequence[str]) -> str:
@@ -28,11 +25,17 @@ INSERT_JOB = (
     f"INSERT INTO job_log ({', '.join(JOB_COLUMNS)}) SELECT {', '.join(f':{name}' for name in JOB_COLUMNS)}"
     f" WHERE NOT {sql_keys.JOINED} ON CONFLICT DO NOTHING"
 )
-INSERT_LINE = _insert("audit_event", LINE_COLUMNS)
-INSERT_DETAIL = _insert("audit_detail", ("job_id", "version", "body"))
-INSERT_NOTICE = _insert("notice", ("job_id", "version", "due_at", "tries"))
+JOBS, LINES = Insert("job_log", JOB_COLUMNS), Insert("audit_event", LINE_COLUMNS)
+DETAILS = Insert("audit_detail", ("job_id", "version", "body"))
+NOTICES = Insert("notice", ("job_id", "version", "due_at", "tries"))
 UPDATE_JOB = _update(CHANGING_COLUMNS)
 ERASE_JOB = _update(ERASED_COLUMNS)
+# On PostgreSQL, new jobs with their first lines and details in one statement, which tells the ids of those that were added.
+_FREE, _ADDED = f"NOT {sql_keys.joined_by('new')}", "job_id IN (SELECT job_id FROM added)"
+INSERT_ALL = (
+    f"WITH added AS ({JOBS.many(1, _FREE)} ON CONFLICT DO NOTHING RETURNING job_id),"  # noqa: S608 - our own names
+    f" lines AS ({LINES.many(2, _ADDED)}), details AS ({DETAILS.many(3, _ADDED)}) SELECT job_id FROM added"
+)
 MADE_SINCE = (
     f"SELECT job_id FROM job_log WHERE {OUTCOME} AND dedup_key = :dedup_key AND status = 'success'"  # noqa: S608 - as above
     " AND completed_at > :made_since ORDER BY completed_at DESC LIMIT 1"
@@ -59,11 +62,11 @@ class _Line(Change):
     notice: Values | None = None
 
     def append(self, batch: Batch) -> None:
-        batch.later(INSERT_LINE, self.line)
+        batch.later(LINES, self.line)
         if self.detail:
-            batch.later(INSERT_DETAIL, self.detail)
+            batch.later(DETAILS, self.detail)
         if self.notice:
-            batch.later(INSERT_NOTICE, self.notice)
+            batch.later(NOTICES, self.notice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,9 @@ class Add(_Line):
     def apply(batch: Batch, run: Sequence[Add]) -> list[Outcome]:
         if any(add.within or add.may_join for add in run):  # what one leaves behind counts for the next
             return [add.fitted(batch) for add in run]
+        if batch.direct:
+            added = all_added(batch.direct, run)
+            return [None if str(add.job_id) in added else add.outcome(batch, inserted=False) for add in run]
         counts = batch.many(INSERT_JOB, [add.job for add in run])
         return [add.outcome(batch, inserted=bool(count)) for add, count in zip(run, counts, strict=True)]
 
@@ -128,6 +134,13 @@ class Add(_Line):
             return True
         names = {name: self.job[name] for name in ("client", "idempotency_key", "fingerprint")}
         return bool(batch.many(sql_keys.join(batch.engine), [names | {"job_id": held}])[0])
+
+
+def all_added(direct: Direct, run: Sequence[Add]) -> set[str]:
+    """Writes these jobs with their lines, all but those of which somebody holds what they want; the ids of the written."""
+    details = [add.detail for add in run if add.detail]
+    rows = ([add.job for add in run], [add.line for add in run], details)
+    return set(direct.column(INSERT_ALL, [as_json(one) for one in rows]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,14 @@ HOLDER = (
 )
 
 
+def joined_by(row: str) -> str:
+    """SQL that says whether the key of this row was joined to a job."""
+    return (
+        f"EXISTS (SELECT 1 FROM joined_key AS other WHERE other.client = {row}.client"  # noqa: S608 - as above
+        f" AND other.idempotency_key = {row}.idempotency_key)"
+    )
+
+
 def join(engine: Engine) -> str:
     """SQL that keeps a key for a job of somebody else's, unless that job was erased.
 

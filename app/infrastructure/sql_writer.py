@@ -19,13 +19,15 @@ from app.core.metrics import COMMIT
 from app.domain.errors import StoreUnavailable
 from app.domain.models import JobId
 from app.infrastructure.sql_engine import BUSY, Engine, contended, translated
+from app.infrastructure.sql_inserts import Insert, all_at_once, as_json
+from app.infrastructure.sql_libpq import Direct
 from app.infrastructure.sql_rows import Row, Values
 from app.infrastructure.sql_scrub import emptied
 
 logger = logging.getLogger(__name__)
 
 LARGEST_BATCH = 256
-IN_TURN = "SELECT pg_advisory_xact_lock(turn) FROM (SELECT unnest(%s::bigint[]) AS turn ORDER BY 1) AS turns"
+IN_TURN = "SELECT pg_advisory_xact_lock(turn) FROM (SELECT unnest(ARRAY[{}]::bigint[]) AS turn ORDER BY 1) AS turns"
 PAUSES = (0.0, 0.1, 0.5)  # seconds before each try to reach a database that went away
 SCRUB_AGAIN = 0.5  # seconds between tries to empty SQLite's log of what was erased, while somebody reads from it
 SCRUB_ANYWAY = 60.0  # and at least so often, for a process that erased and was killed before it could
@@ -36,11 +38,20 @@ Outcome: TypeAlias = object  # what the change gives back, or the exception that
 class Batch:
     """One open transaction, as changes see it."""
 
-    def __init__(self, engine: Engine, cursor: Any) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, cursor: Any, direct: Direct | None) -> None:
+        self.engine, self.direct = engine, direct  # PostgreSQL has a shorter way
         self.scrub = False  # set when something was erased: SQLite's WAL still holds it after the commit
         self._cursor = cursor
-        self._later: dict[str, list[Values]] = {}
+        self._later: dict[Insert, list[Values]] = {}
+
+    def begin(self, turns: Iterable[int]) -> None:
+        """Begins the transaction, and keeps other processes away from what these numbers stand for until it ends.
+
+        All at once, in order, and before any row is touched: whoever waits here holds nothing. SQLite has one writer.
+        """
+        wanted = sorted(set(turns)) if self.direct else []
+        turn = IN_TURN.format(",".join(map(str, wanted)))  # numbers of our own: they need no parameter
+        self.do(f"{self.engine.begin}; {turn}" if wanted else self.engine.begin)
 
     def many(self, sql: str, values: Sequence[Values]) -> list[int]:
         """Runs one statement for each of these; says how many rows each one changed."""
@@ -53,15 +64,6 @@ class Batch:
             counts.append(cursor.rowcount)
         return counts
 
-    def lock(self, turns: Iterable[int]) -> None:
-        """Keeps other processes away from what these numbers stand for, until the transaction ends.
-
-        All at once, in order, and before any row is touched: whoever waits here holds nothing. SQLite has one writer.
-        """
-        wanted = sorted(set(turns))
-        if wanted and self.engine.name == "postgresql":
-            self._cursor.execute(IN_TURN, (wanted,))
-
     def rows(self, sql: str, values: Values) -> list[Row]:
         """The rows of a query inside the transaction."""
         rows: list[Row] = self._cursor.execute(self.engine.text(sql), values).fetchall()
@@ -69,20 +71,20 @@ class Batch:
 
     def do(self, sql: str) -> None:
         """Runs a statement that has neither parameters nor rows."""
-        self._cursor.execute(sql)
+        (self.direct.run if self.direct else self._cursor.execute)(sql)
 
-    def later(self, sql: str, values: Values) -> None:
-        """Adds a row to an INSERT that runs before the commit, together with all its like."""
-        self._later.setdefault(sql, []).append(values)
+    def later(self, insert: Insert, values: Values) -> None:
+        """Adds a row, before the commit and together with all its like."""
+        self._later.setdefault(insert, []).append(values)
 
     def flush(self) -> None:
-        """Runs what was left for later."""
+        """Adds what was left for later."""
         waiting, self._later = self._later, {}
-        for sql, values in waiting.items():
-            if len(values) == 1:  # on PostgreSQL two round trips fewer
-                self._cursor.execute(self.engine.text(sql), values[0])
-            else:
-                self._cursor.executemany(self.engine.text(sql), values)
+        if self.direct and waiting:
+            self.direct.column(all_at_once(tuple(waiting)), [as_json(values) for values in waiting.values()])
+            return
+        for insert, values in waiting.items():
+            self._cursor.executemany(insert.one, values)
 
 
 class Change(ABC):
@@ -115,6 +117,7 @@ class GroupWriter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Any = None
+        self._direct: Direct | None = None
         self._queue: SimpleQueue[_Member | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -186,7 +189,8 @@ class GroupWriter:
 
     def _write(self, changes: list[Change]) -> list[Outcome]:
         for pause in PAUSES:
-            time.sleep(pause)
+            if pause:  # to sleep for no time at all still lets the other threads go first
+                time.sleep(pause)
             try:
                 batch, outcomes = self._run(changes)
             except self._engine.errors as error:
@@ -202,10 +206,9 @@ class GroupWriter:
     def _run(self, changes: list[Change]) -> tuple[Batch, list[Outcome]]:
         if self._connection is None:
             self._connection = self._engine.connect()
-        cursor = self._connection.cursor()
-        cursor.execute(self._engine.begin)
-        batch = Batch(self._engine, cursor)
-        batch.lock(change.turn for change in changes if change.turn is not None)
+            self._direct = self._engine.direct(self._connection)
+        batch = Batch(self._engine, self._connection.cursor(), self._direct)
+        batch.begin(change.turn for change in changes if change.turn is not None)
         outcomes: list[Outcome] = []
         for kind, run in groupby(changes, _kind):
             outcomes.extend(kind.apply(batch, list(run)))
@@ -215,7 +218,7 @@ class GroupWriter:
     def _commit(self, batch: Batch, outcomes: list[Outcome]) -> list[Outcome]:
         try:
             with COMMIT.time():
-                self._connection.cursor().execute("COMMIT")
+                batch.do("COMMIT")
         except self._engine.errors as error:
             self._drop()  # whether it was committed is unknown: the callers must look
             return [translated(error) for _ in outcomes]
@@ -259,13 +262,15 @@ class GroupWriter:
 
     def _roll_back(self) -> None:
         try:
-            if self._connection is not None:
+            if self._direct:
+                self._direct.run("ROLLBACK")
+            elif self._connection is not None:
                 self._connection.rollback()
         except self._engine.errors:
             self._drop()
 
     def _drop(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._direct = self._connection, None, None
         try:
             if connection is not None:
                 connection.close()

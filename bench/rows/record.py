@@ -16,7 +16,7 @@ from app.domain import lifecycle
 from app.domain.models import AuditEvent, FileUploadInfo, Job, new_job_id
 from app.infrastructure.job_log_sql import SqlJobLogStore
 from app.infrastructure.sql_database import SqlDatabase
-from app.infrastructure.sql_job_changes import INSERT_DETAIL, INSERT_JOB, INSERT_LINE
+from app.infrastructure.sql_job_changes import DETAILS, INSERT_JOB, LINES
 from app.infrastructure.sql_rows import job_values, json_in, line_values
 from app.infrastructure.sql_schema import migrate
 from bench.report import Report, at_least, at_most, middle
@@ -100,7 +100,7 @@ def _sample(times: list[float], seconds: float, spent: float) -> Sample:
 def _bare(url: str) -> Sample:
     engine = SqlDatabase(url).engine
     connection, codec = engine.connect(), engine.codec
-    statements = [engine.text(sql) for sql in (INSERT_JOB, INSERT_LINE, INSERT_DETAIL)]
+    statements = [engine.text(sql) for sql in (INSERT_JOB, LINES.one, DETAILS.one)]
     times, began, spent = [], time.perf_counter(), time.process_time()
     for job, line in _jobs(COMMITS):
         at = time.perf_counter()

@@ -64,6 +64,15 @@ async def test_every_column_comes_back_as_it_was(stores: Stores) -> None:
     assert await stores.log.get(job.job_id) == full
 
 
+@pytest.mark.parametrize(
+    "text", ['"', "\\", "\\u0041", "'; --", "a\tb\nc\u2028", '{"a": [1]}', "😀", "%s :name $1", "null", ""]
+)
+async def test_a_text_comes_back_as_it_was_whatever_it_holds(stores: Stores, text: str) -> None:
+    made = [accepted(file=receipt(filename=text), params={text: text}, client=text) for _ in range(3)]
+    await asyncio.gather(*(stores.log.add(*one) for one in made))
+    assert [(await stores.log.get(job.job_id), *await stores.log.history(job.job_id)) for job, _ in made] == made
+
+
 async def test_times_come_back_zone_aware_and_to_the_microsecond_whatever_zone_they_went_in_with(
     stores: Stores,
 ) -> None:

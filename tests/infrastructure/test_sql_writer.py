@@ -61,6 +61,18 @@ class Cut(Change):
         return [None for _ in run]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count(Change):
+    """Asks the writer's own session for a number."""
+
+    job_id: JobId
+    sql: str
+
+    @staticmethod
+    def apply(batch: Batch, run: Sequence[Count]) -> list[Outcome]:
+        return [batch.rows(count.sql, {})[0][0] for count in run]
+
+
 def probe(sql: str = "SELECT 1") -> Probe:
     return Probe(job_id=new_job_id(AT), sql=sql)
 
@@ -102,6 +114,26 @@ async def test_a_change_that_the_schema_refuses_fails_alone(stores: Stores) -> N
     )
     assert [type(answer) for answer in told] == [type(None)] * 5 + [StoreUnavailable] + [type(None)] * 5
     assert len((await stores.search.page()).jobs) == 10
+
+
+async def test_a_change_with_a_character_that_the_database_cannot_hold_fails_alone(stores: Stores) -> None:
+    good = [accepted() for _ in range(4)]
+    bad = accepted(subject="a\0b", file=None)
+    told = await asyncio.gather(*(stores.log.add(*one) for one in [*good[:2], bad, *good[2:]]), return_exceptions=True)
+    assert [told[number] for number in (0, 1, 3, 4)] == [None] * 4
+    assert isinstance(told[2], StoreUnavailable) or (await stores.log.get(bad[0].job_id)) == bad[0]
+
+
+@on_postgresql
+async def test_what_was_prepared_is_used_again_after_a_rollback(stores: Stores, database: SqlDatabase) -> None:
+    prepared = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'callslip%'"
+    counts = []
+    for _ in range(3):
+        await stores.added()
+        counts.append(await database.write(Count(job_id=new_job_id(AT), sql=prepared)))
+        await refusal(stores.log.add(*accepted(due_at=None)))
+        await refusal(database.write(probe("SELECT * FROM no_such_table")))
+    assert counts == [1, 1, 1]
 
 
 async def test_a_change_that_cannot_be_encoded_fails_alone(stores: Stores) -> None:

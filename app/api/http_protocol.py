@@ -35,10 +35,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     header_timeout: ClassVar[timedelta] = timedelta(seconds=10)
 
     _deadline: asyncio.TimerHandle | None = None
+    _heading = False  # the headers of a request are still coming
     _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._heading = True
         self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -46,19 +48,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._deadline is not None:  # the headers are still coming
+        if self._heading:
             self._header_bytes += len(data)
         super().data_received(data)
-        if self._deadline is not None and self._header_bytes > MOST_HEADER_BYTES:
+        if not self._heading:
+            return
+        if self._header_bytes > MOST_HEADER_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's headers are too large")
+        elif self._deadline is None:  # most requests come in one piece and need no clock
+            self._arm()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["extensions"] = {PUSH: self._push}  # type: ignore[dict-item]  # ASGI leaves their form to servers
-        if self._deadline is None:
-            self._arm()
+        if not self._heading:
+            self._heading, self._header_bytes = True, 0
 
     def on_headers_complete(self) -> None:
+        self._heading = False
         self._disarm()
         super().on_headers_complete()
 
@@ -72,7 +79,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
 
     def _arm(self) -> None:
-        self._header_bytes = 0
         self._deadline = self.loop.call_later(self.header_timeout.total_seconds(), self._expire)
 
     def _disarm(self) -> None:
@@ -85,6 +91,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request's headers did not arrive in time")
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        self._heading = False
         self._disarm()
         if self.transport.is_closing():
             return

@@ -8,10 +8,11 @@ import random
 import re
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from functools import cache
 from time import monotonic
 from typing import Any
 
-from starlette.datastructures import Headers
+from prometheus_client import Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +22,7 @@ from app.core.metrics import REQUEST_LATENCY, REQUESTS_IN_FLIGHT
 
 log = logging.getLogger(__name__)
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -88,10 +90,21 @@ class RequestContext:
             await problem(scope["path"], 500, detail)(scope, receive, send)
 
 
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first value of a header, without the objects that Starlette would make for it: servers give its name in lower
+    case, and this is asked of every request."""
+    for given, value in scope["headers"]:
+        if given == name:
+            return bytes(value)
+    return None
+
+
 def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get("x-request-id", "")
+    given = header(scope, b"x-request-id")
+    if given and _SANE_ID.fullmatch(text := given.decode("latin-1")):
+        return text
     # A name, no secret: the system's random numbers would let another thread in, and wait for their turn.
-    return given if _SANE_ID.fullmatch(given) else f"{random.getrandbits(96):024x}"
+    return f"{random.getrandbits(96):024x}"
 
 
 def _dress(message: Message, scope: Scope, answer: _Answer) -> None:
@@ -104,19 +117,23 @@ def _dress(message: Message, scope: Scope, answer: _Answer) -> None:
 
 def _measure(message: Message, scope: Scope, answer: _Answer) -> None:
     answer.status, answer.route = message["status"], _route(scope)
-    labels = (_method(scope), answer.route, f"{answer.status // 100}xx")
-    REQUEST_LATENCY.labels(*labels).observe(monotonic() - answer.began)
+    _latency(_method(scope), answer.route, answer.status // 100).observe(monotonic() - answer.began)
+
+
+@cache  # Prometheus makes texts of the labels, and takes a lock, each time
+def _latency(method: str, route: str, hundreds: int) -> Histogram:
+    return REQUEST_LATENCY.labels(method, route, f"{hundreds}xx")
 
 
 def _route(scope: MutableMapping[str, Any]) -> str:
     # Templates only: a path would make a time series, and a log line, of everything that anyone ever asks for.
-    return str(getattr(scope.get("route"), "path_format", None) or getattr(scope.get("route"), "path", None) or "none")
+    route = scope.get("route")
+    return str(getattr(route, "path_format", None) or getattr(route, "path", None) or "none")
 
 
 def _method(scope: Scope) -> str:
-    return (
-        scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"
-    )
+    method: str = scope["method"]
+    return method if method in _METHODS else "other"
 
 
 def _log(scope: Scope, answer: _Answer) -> None:
@@ -187,5 +204,4 @@ class Lingering:
 
 
 def _has_body(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    return header(scope, b"content-length") not in (None, b"0") or header(scope, b"transfer-encoding") is not None

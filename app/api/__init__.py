@@ -11,6 +11,7 @@ from app.api.dashboard import GuardedDashboard, to_dashboard
 from app.api.middleware import Lingering, RequestContext
 from app.api.openapi import describe
 from app.api.problems import install_problems
+from app.api.quick import Shortcuts
 from app.api.v1 import (
     act,
     callbacks,
@@ -79,6 +80,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
     app.mount("/rq", GuardedDashboard())
     install_problems(app)
     describe(app, {"JobCallbackPayload": JobCallbackPayload})
+    app.add_middleware(Shortcuts, shortcuts=[jobs.SUBMIT])
     app.add_middleware(Lingering)
     app.add_middleware(RequestContext)
     return app

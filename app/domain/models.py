@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NewType, TypeAlias
 from uuid import UUID
+
+from app.domain.chance import chance
 
 JobId = NewType("JobId", UUID)
 
@@ -158,7 +159,7 @@ class FilePart:
 def new_job_id(at: datetime) -> JobId:
     """A UUID of version 7 (RFC 9562): the first 48 bits are `at` in milliseconds, so ids sort by time."""
     milliseconds = int(at.timestamp() * 1000) & (1 << 48) - 1
-    random = int.from_bytes(os.urandom(10)) & (1 << 80) - 1
+    random = int.from_bytes(chance(10))
     value = milliseconds << 80 | random
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62

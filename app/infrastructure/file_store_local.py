@@ -40,6 +40,7 @@ class LocalFileStore:
 
     def __init__(self, root: Path, min_free: int, threads: int = 8) -> None:
         self._incoming, self._stored, self._min_free = root / "incoming", root / "stored", min_free
+        self._places = f"{self._incoming}/", f"{self._stored}/"
         self._threads = Threads(threads, "files")
         self._tries = itertools.count()
         self._looked_at = -ROOM_EVERY
@@ -52,7 +53,8 @@ class LocalFileStore:
     async def save(self, job_id: JobId, filename: str, chunks: AsyncIterator[bytes], max_size: int) -> FileUploadInfo:
         self._enough_room()
         # Named by the job and a try's number: asking the system for chance would let another thread in, and wait.
-        upload = _Upload(self._incoming / f"{job_id.hex}-{next(self._tries)}")
+        name, (incoming, stored) = str(job_id), self._places
+        upload = _Upload(f"{incoming}{name}-{next(self._tries)}")
         last = b""
         try:
             async for piece in _pieces(chunks, max_size):
@@ -62,7 +64,7 @@ class LocalFileStore:
                     await self._call(upload.write, piece)
             if not (upload.size or last):
                 raise Malformed("the file is empty")  # noqa: TRY301 - what was begun is discarded below
-            await self._call(upload.publish, self._path(job_id), last)
+            await self._call(upload.publish, f"{stored}{name[-2:]}", name, last)
         except BaseException:
             upload.discard()
             raise
@@ -107,7 +109,7 @@ class LocalFileStore:
 
     async def check(self) -> int:
         def probe() -> None:
-            upload = _Upload(self._incoming / secrets.token_hex(16))
+            upload = _Upload(f"{self._places[0]}{secrets.token_hex(16)}")
             try:
                 upload.write(b"probe")
             finally:
@@ -166,7 +168,7 @@ class LocalFileStore:
 class _Upload:
     """One file being received. `write` and `publish` block."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path, self.size, self.head, self.digest = path, 0, b"", hashlib.sha256()
         self._descriptor = -1
 
@@ -181,18 +183,19 @@ class _Upload:
         while view:
             view = view[os.write(self._descriptor, view) :]
 
-    def publish(self, target: Path, last: bytes) -> None:
+    def publish(self, folder: str, name: str, last: bytes) -> None:
         if last:
             self.write(last)
         os.fsync(self._descriptor)
         self._close()
-        self.path.rename(target)
+        target = f"{folder}/{name}"
+        os.rename(self.path, target)  # noqa: PTH104 - a Path costs more than the call
         self.path = target
-        _sync_folder(target.parent)
+        _sync_folder(folder)
 
     def discard(self) -> None:
         self._close()
-        self.path.unlink(missing_ok=True)
+        Path(self.path).unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._descriptor >= 0:
@@ -252,7 +255,7 @@ def _failed(error: OSError) -> Unavailable:
     return Unavailable(f"the file store failed: {os.strerror(error.errno or 0)}")
 
 
-def _sync_folder(folder: Path) -> None:
+def _sync_folder(folder: Path | str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

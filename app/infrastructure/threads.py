@@ -7,10 +7,21 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _HandedIn:
+    """Work, the future of whoever wants what it gives back, and that of whoever was cancelled and waits for its end."""
+
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+    over: bool = False
+    ended: asyncio.Future[None] | None = None
 
 
 class Threads:
@@ -18,7 +29,7 @@ class Threads:
 
     def __init__(self, count: int, name: str) -> None:
         self._count, self._name = count, name
-        self._work: SimpleQueue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = SimpleQueue()
+        self._work: SimpleQueue[_HandedIn | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._under_way = 0  # what was handed in and is not told yet; only loops write it
         self._closed = False
@@ -28,15 +39,18 @@ class Threads:
         if self._closed:
             raise RuntimeError("no work is taken any more")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        handed_in = _HandedIn(work, future)
         self._under_way += 1
         if self._under_way > len(self._threads) < self._count:
             self._threads.append(threading.Thread(target=self._keep_working, name=self._name, daemon=True))
             self._threads[-1].start()
-        self._work.put((work, future))
+        self._work.put(handed_in)
         try:
-            return await asyncio.shield(future)
+            return await future
         except asyncio.CancelledError:
-            await asyncio.wait([future])
+            if not handed_in.over:
+                handed_in.ended = future.get_loop().create_future()
+                await handed_in.ended
             raise
 
     def close(self) -> None:
@@ -49,18 +63,21 @@ class Threads:
 
     def _keep_working(self) -> None:
         while (handed_in := self._work.get()) is not None:
-            work, future = handed_in
             try:
-                made, error = work(), None
+                made, error = handed_in.work(), None
             except BaseException as raised:  # noqa: BLE001 - whoever waits gets it
                 made, error = None, raised
             with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
-                future.get_loop().call_soon_threadsafe(self._tell, future, made, error)
-            del work, future, made, error, handed_in
+                handed_in.future.get_loop().call_soon_threadsafe(self._tell, handed_in, made, error)
+            del made, error, handed_in
 
-    def _tell(self, future: asyncio.Future[Any], made: object, error: BaseException | None) -> None:
+    def _tell(self, handed_in: _HandedIn, made: object, error: BaseException | None) -> None:
         self._under_way -= 1
-        if error is not None:
-            future.set_exception(error)
+        handed_in.over = True
+        if handed_in.future.cancelled():
+            if handed_in.ended is not None and not handed_in.ended.done():
+                handed_in.ended.set_result(None)
+        elif error is not None:
+            handed_in.future.set_exception(error)
         else:
-            future.set_result(made)
+            handed_in.future.set_result(made)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
@@ -13,6 +12,7 @@ from datetime import datetime, timedelta
 
 from app.core.metrics import ATTEMPTS, CALLBACK_AGE
 from app.domain import audit, lifecycle
+from app.domain.chance import chance
 from app.domain.errors import (
     DeliveryTrouble,
     DiskFull,
@@ -117,7 +117,7 @@ class TaskService:
             fingerprint=_fingerprint(workflow.name, intake),
             created_at=now,
             due_at=now,
-            salt=os.urandom(16).hex(),
+            salt=chance(16).hex(),
         )
         return await self._add(draft, admission)
 
@@ -145,7 +145,7 @@ class TaskService:
             created_at=now,
             due_at=now,
             retry_of=job_id,
-            salt=os.urandom(16).hex(),
+            salt=chance(16).hex(),
         )
         if old.file is not None:
             await self._ports.files.link(draft.job_id, of=job_id)

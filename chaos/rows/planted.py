@@ -40,7 +40,7 @@ MISTAKES: Sequence[Mistake] = (
     Mistake(
         "the folder is not synced",
         STORE,
-        "        self.path = target\n        _sync_folder(target.parent)\n",
+        "        self.path = target\n        _sync_folder(folder)\n",
         "        self.path = target\n",
         "power",
         0.3,

@@ -328,3 +328,25 @@ async def test_a_body_that_stops_coming_is_408(api, world):
     answer = await api.post(JOBS, content=stopping(), headers=FORM)
     is_problem(answer, 408)
     assert world.files() == []
+
+
+@pytest.mark.parametrize(
+    "parts", [[part("file", b"some text", "a.txt"), part("workflow", b"any")], [part("file", b"x")]]
+)
+async def test_the_short_way_and_the_whole_way_answer_and_are_logged_alike(api, caplog, parts):
+    caplog.set_level("INFO")
+    quick, whole = [
+        await api.post(
+            JOBS,
+            content=form(*parts),
+            headers={**FORM, "Authorization": f"{scheme} {AUTH['Authorization'].partition(' ')[2]}"},
+        )
+        for scheme in ("Bearer", "bearer")  # the second is left to FastAPI's solver
+    ]
+    mine = {"job_id", "created_at", "links"}
+    assert quick.status_code == whole.status_code
+    assert quick.headers.keys() == whole.headers.keys()
+    assert [(key, value) for key, value in quick.json().items() if key not in mine] == [
+        (key, value) for key, value in whole.json().items() if key not in mine
+    ]
+    assert [each.route for each in caplog.records if each.getMessage() == "request"] == [JOBS, JOBS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -49,6 +50,31 @@ async def test_a_cancelled_caller_waits_for_the_end_of_its_work(threads: Threads
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert ended.is_set()
+
+
+async def test_work_that_ends_in_the_moment_of_the_cancellation_is_not_waited_for(threads: Threads) -> None:
+    begun, ended = threading.Event(), threading.Event()
+    caller = asyncio.create_task(threads.run(lambda: (begun.wait(5), ended.set())))
+    await asyncio.sleep(0)
+    begun.set()
+    ended.wait(5)
+    time.sleep(0.05)  # noqa: ASYNC251 - it is told to the loop, which must not turn before the cancellation
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(caller, 5)
+    assert await threads.run(lambda: 1) == 1
+
+
+async def test_a_caller_that_is_cancelled_twice_waits_no_longer(threads: Threads) -> None:
+    go_on = threading.Event()
+    caller = asyncio.create_task(threads.run(lambda: go_on.wait(5)))
+    for _ in range(2):
+        await asyncio.sleep(0.01)
+        caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(caller, 5)
+    go_on.set()
+    assert await threads.run(lambda: 1) == 1
 
 
 async def test_closing_ends_the_work_that_was_handed_in_and_takes_no_more(threads: Threads) -> None:

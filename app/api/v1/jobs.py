@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from app.api.auth import Client, JobIdInPath, Ours, client, client_of_request, job_id_of
 from app.api.openapi import PROBLEMS, SUBMISSION
-from app.api.quick import quick
+from app.api.quick import Shortcut, quick
 from app.api.rate_limit import rate_limit
 from app.api.v1 import schemas, views
 from app.api.v1.conditional import matches
@@ -35,7 +35,7 @@ def created(services: Services, submitted: Submitted, more: Sequence[Margin] = (
     headers = {"Location": views.job_path(submitted.job), **rate_limit([*submitted.margins, *more])}
     if submitted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    return schemas.json_response(views.job_created(services, submitted.job, joined=submitted.joined), 202, headers)
+    return schemas.facts_response(views.job_created(services, submitted.job, joined=submitted.joined), 202, headers)
 
 
 async def submit(request: Request, client: Client, services: Ours) -> Response:
@@ -62,8 +62,8 @@ router.add_api_route(
     status_code=202,
     response_model=schemas.JobCreationResponse,
     openapi_extra=SUBMISSION,
-    route_class_override=quick(_submit_as_usual),
 )
+SUBMIT = Shortcut(route=router.routes[-1], method="POST", path=router.prefix, usual=_submit_as_usual)
 
 
 async def look(

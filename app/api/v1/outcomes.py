@@ -80,7 +80,7 @@ def _none_yet(services: Services, outcome: Outcome, client: str | None) -> Respo
         raise Unavailable(f"it could not be made: {_why(outcome)}", max(again_at - outcome.at, timedelta(seconds=1)))
     if outcome.making is None or client is None:
         raise NotAuthentic("there is no result yet: log in to make it, with a valid API key")
-    ticket = views.job_created(services, outcome.making, joined=outcome.joined).model_dump(mode="json")
+    ticket = views.job_created(services, outcome.making, joined=outcome.joined)
     body: Mapping[str, Json] = {**outcome.params, "status": "making", "job": ticket}
     headers = {"Location": views.job_path(outcome.making), "Retry-After": "2", "Cache-Control": "no-store"}
     return Response(json.dumps(body, ensure_ascii=False), 202, headers, "application/json")
@@ -90,8 +90,7 @@ def _refresh(services: Services, outcome: Outcome, client: str | None) -> Json:
     if outcome.making is not None:
         if client is None:
             return {"status": "running"}
-        ticket = views.job_created(services, outcome.making, joined=outcome.joined)
-        return {"status": "running", "job": ticket.model_dump(mode="json")}
+        return {"status": "running", "job": views.job_created(services, outcome.making, joined=outcome.joined)}
     if outcome.failed is not None and outcome.failed.completed_at is not None:
         again_at = timestamp(outcome.again_at) if outcome.again_at else None
         at = timestamp(outcome.failed.completed_at)

@@ -57,17 +57,17 @@ def links(services: Services, job: Job) -> schemas.Links:
     return schemas.Links.model_validate(_link_facts(services, job))
 
 
-def job_created(services: Services, job: Job, *, joined: bool = False) -> schemas.JobCreationResponse:
-    """The answer to a submission."""
-    return schemas.JobCreationResponse(
-        job_id=job.job_id,
-        status=job.status,
-        workflow=job.workflow,
-        created_at=job.created_at,
-        file=_file(job.file),
-        links=links(services, job),
-        joined=joined,
-    )
+def job_created(services: Services, job: Job, *, joined: bool = False) -> dict[str, Any]:
+    """The members of a JobCreationResponse, in its order."""
+    return {
+        "job_id": str(job.job_id),
+        "status": job.status.value,
+        "workflow": job.workflow,
+        "created_at": timestamp(job.created_at),
+        "file": _file_facts(job.file),
+        "links": _link_facts(services, job),
+        **({"joined": True} if joined else {}),
+    }
 
 
 async def job_now(services: Services, job: Job) -> dict[str, Any]:
@@ -144,8 +144,3 @@ def _file_facts(file: FileUploadInfo | None) -> dict[str, Any] | None:
     if file is None:
         return None
     return {"filename": file.filename, "size": file.size, "sha256": file.sha256, "media_type": file.media_type}
-
-
-def _file(file: FileUploadInfo | None) -> schemas.FileUploadInfo | None:
-    facts = _file_facts(file)
-    return schemas.FileUploadInfo(**facts) if facts else None

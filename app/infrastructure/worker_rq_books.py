@@ -33,6 +33,7 @@ from rq.worker.base import BaseWorker, WorkerStatus
 
 from app.domain.models import JobId, created_at
 from app.infrastructure import doorbell_rq as doorbell
+from app.infrastructure import redis_batch
 
 EXECUTION_TTL: Final = 20  # seconds without a heartbeat after which an execution counts as abandoned
 KEYS_TTL: Final = 90  # of what only describes it; written anew with every `WHOLE`th beat
@@ -103,7 +104,10 @@ class RqBooks(BaseWorker):
         with self.connection.pipeline(transaction=False) as pipe:
             for _ in range(queued):
                 pipe.lmove(key, self._taken)
-            return [text for text in pipe.execute() if text is not None]
+            moved = redis_batch.sent(pipe)
+        if refused := next((answer for answer in moved if isinstance(answer, Exception)), None):
+            raise refused
+        return [text for text in moved if text is not None]
 
     def read(self, texts: Sequence[bytes]) -> tuple[list[JobId | None], JobId | None]:
         """Which of these messages are ours, and the id that is now at the head of the queue."""
@@ -111,10 +115,10 @@ class RqBooks(BaseWorker):
             for text in texts:
                 pipe.hgetall(_job_key(text))
             pipe.lrange(self._queue.key, 0, doorbell.PEEKED - 1)
-            *stored, waiting = pipe.execute(raise_on_error=False)
+            *stored, waiting = redis_batch.sent(pipe)
         found = [
-            doorbell.accepted(text, fields) if isinstance(fields, dict) else None
-            for text, fields in zip(texts, stored, strict=True)
+            doorbell.accepted(text, redis_batch.fields(answer)) if isinstance(answer, list) else None
+            for text, answer in zip(texts, stored, strict=True)
         ]
         if isinstance(waiting, Exception):
             raise waiting
@@ -168,7 +172,7 @@ class RqBooks(BaseWorker):
             self._end(pipe, ended)
             self._tell_figures(pipe)
             before, self._unsure = self._unsure, True
-            told = pipe.execute(raise_on_error=False)
+            told = redis_batch.transacted(pipe)
         self._unsure = before or any(isinstance(answer, Exception) for answer in told)
         self._ended.clear()
 

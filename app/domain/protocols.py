@@ -123,6 +123,10 @@ class NoticeBox(Protocol):
         """Moves the notice to `until` and counts a try, if nobody did so first; says whether it was us."""
         ...
 
+    async def put_off(self, notice: Notice, until: datetime) -> None:
+        """Moves a notice on that `take` gave us, and counts nothing. Of what somebody else took meanwhile, nothing."""
+        ...
+
     async def done(self, notice: Notice) -> None:
         """Removes the notice. Removing it twice is no error."""
         ...

@@ -26,6 +26,13 @@ class MemoryNoticeBox:
             self._memory.notices[key] = replace(notice, due_at=until, tries=notice.tries + 1)
             return True
 
+    async def put_off(self, notice: Notice, until: datetime) -> None:
+        key = notice.job_id, notice.version
+        with self._memory.lock:
+            stored = self._memory.notices.get(key)
+            if stored is not None and stored.tries == notice.tries + 1:
+                self._memory.notices[key] = replace(stored, due_at=until)
+
     async def done(self, notice: Notice) -> None:
         with self._memory.lock:
             self._memory.notices.pop((notice.job_id, notice.version), None)

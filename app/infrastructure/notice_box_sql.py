@@ -16,6 +16,7 @@ TAKE = (
     "UPDATE notice SET due_at = :until, tries = tries + 1"
     " WHERE job_id = :job_id AND version = :version AND tries = :tries AND due_at = :due_at"
 )
+PUT_OFF = "UPDATE notice SET due_at = :until WHERE job_id = :job_id AND version = :version AND tries = :tries + 1"
 DONE = "DELETE FROM notice WHERE job_id = :job_id AND version = :version"
 
 
@@ -30,6 +31,20 @@ class Take(Change):
     def apply(batch: Batch, run: Sequence[Take]) -> list[Outcome]:
         batch.flush()  # the notice may have come into being in this very batch
         return [bool(count) for count in batch.many(TAKE, [take.values for take in run])]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutOff(Change):
+    """A notice that is to be told later than was thought when it was taken."""
+
+    job_id: JobId
+    values: Values
+
+    @staticmethod
+    def apply(batch: Batch, run: Sequence[PutOff]) -> list[Outcome]:
+        batch.flush()
+        batch.many(PUT_OFF, [one.values for one in run])
+        return [None] * len(run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +85,10 @@ class SqlNoticeBox:
             "until": self._codec.time_in(until),
         }
         return bool(await self._database.write(Take(job_id=notice.job_id, values=values)))
+
+    async def put_off(self, notice: Notice, until: datetime) -> None:
+        values = self._named(notice) | {"tries": notice.tries, "until": self._codec.time_in(until)}
+        await self._database.write(PutOff(job_id=notice.job_id, values=values))
 
     async def done(self, notice: Notice) -> None:
         await self._database.write(Done(job_id=notice.job_id, values=self._named(notice)))

@@ -1,4 +1,5 @@
-"""Tells the operator's address about every job that ended, at least once, by the delivery schedule."""
+"""Tells the operator's address about every job that ended, at least once, by the delivery schedule, and later where the
+address asks for that."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class NoticeService:
         return len(notices)
 
     async def _tell(self, notice: Notice) -> None:
-        pause = lifecycle.retry_delay(notice.tries + 1, self._periods, random.uniform(-1, 1))  # noqa: S311 - jitter
+        jitter = random.uniform(-1, 1)  # noqa: S311 - spreads retries, guards nothing
+        pause = lifecycle.retry_delay(notice.tries + 1, self._periods, jitter)
         if not await self._box.take(notice, self._clock() + (pause or LAST_TRY)):
             return
         try:
@@ -42,6 +44,9 @@ class NoticeService:
         except DeliveryTrouble as trouble:
             logger.warning("notice not taken: %s", trouble, extra={"job_id": str(notice.job_id)})
             if pause is not None:
+                wished = lifecycle.retry_delay(notice.tries + 1, self._periods, jitter, trouble.retry_after)
+                if wished and wished > pause:
+                    await self._box.put_off(notice, self._clock() + wished)
                 return
             logger.log(
                 logging.ERROR, "notice given up", extra={"job_id": str(notice.job_id), "tries": notice.tries + 1}

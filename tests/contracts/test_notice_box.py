@@ -54,6 +54,22 @@ async def test_a_notice_that_is_not_done_is_due_again(stores: Stores) -> None:
     assert [one.tries for one in await stores.notices.due(LATER, 10)] == [2]
 
 
+async def test_what_was_taken_is_put_off_without_another_try_and_only_by_whoever_took_it_last(stores: Stores) -> None:
+    found = await notice(stores)
+    await stores.notices.put_off(found, found.due_at + 99 * SECOND)  # nobody took it
+    assert await stores.notices.due(found.due_at, 10) == [found]
+    await stores.notices.take(found, found.due_at + SECOND)
+    await stores.notices.put_off(found, found.due_at + 9 * SECOND)
+    (later,) = await stores.notices.due(LATER, 10)
+    assert later == replace(found, due_at=found.due_at + 9 * SECOND, tries=1)
+    await stores.notices.take(later, found.due_at + 10 * SECOND)
+    await stores.notices.put_off(found, LATER)
+    assert (await stores.notices.due(LATER - SECOND, 10))[0].due_at == found.due_at + 10 * SECOND
+    await stores.notices.done(found)
+    await stores.notices.put_off(replace(found, tries=1), LATER)
+    assert await stores.notices.due(LATER, 10) == []
+
+
 async def test_done_removes_the_notice_whatever_its_tries_are_by_now(stores: Stores) -> None:
     found, other = await notice(stores), await notice(stores)
     await stores.notices.take(found, LATER)

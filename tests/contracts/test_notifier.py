@@ -13,12 +13,14 @@ from standardwebhooks import Webhook
 
 from app.domain.audit import timestamp
 from app.domain.errors import DeliveryTrouble
-from app.domain.lifecycle import TroubleKind
+from app.domain.lifecycle import Periods, TroubleKind
 from app.domain.models import Job, JobStatus, Json, new_job_id
 from app.domain.protocols import Notifier
 from app.infrastructure.http_client import build_client
 from app.infrastructure.notifier_webhook import WebhookNotifier
+from app.services.notices import NoticeService
 from tests.far_side import Behaviour, FarSide, far_side, hang, reply, reset_after_body
+from tests.services.conftest import SUCCESS, Bench
 
 SECRETS = (b"new-secret-0123456789abcdefgh", b"old-secret-0123456789abcdefgh")
 NOW = datetime.now(UTC)
@@ -115,3 +117,23 @@ async def test_trouble_carries_the_wish_and_nothing_that_was_sent(far: FarSide, 
     assert caught.value.retry_after == timedelta(seconds=30)
     assert SECRETS[0].decode() not in str(caught.value)
     assert "diagnosis" not in str(caught.value)  # it is logged, and the answer may repeat the job
+
+
+async def test_a_busy_receiver_is_told_again_when_it_asked_for_it_and_not_before(
+    far: FarSide, notifier: Notifier
+) -> None:
+    bench = Bench()
+    service = NoticeService(bench.notices, bench.log, notifier, bench.clock, Periods())
+    job_id = await bench.job()
+    await bench.tasks.run(job_id)
+    await bench.tasks.callback(job_id, SUCCESS)
+    far.will(reply(429, headers={"Retry-After": "90"}), reply(204))
+    await service.sweep()
+    bench.clock.move(timedelta(seconds=88))  # the schedule would have it after 5 s
+    assert await service.sweep() == 0
+    bench.clock.move(timedelta(seconds=2))
+    assert await service.sweep() == 1
+    first, second = far.receipts
+    assert first.body == second.body
+    assert await service.sweep() == 0
+    await bench.tasks.close()

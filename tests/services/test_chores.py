@@ -22,13 +22,13 @@ from tests.services.conftest import SECOND, SUCCESS, Bench
 class Address:
     """Where notices go; refuses the first `refusals`."""
 
-    def __init__(self, refusals: int = 0) -> None:
-        self.refusals, self.told = refusals, list[JobId]()
+    def __init__(self, refusals: int = 0, wish: timedelta | None = None) -> None:
+        self.refusals, self.wish, self.told = refusals, wish, list[JobId]()
 
     async def tell(self, job: Job, at: datetime) -> None:
         if self.refusals:
             self.refusals -= 1
-            raise DeliveryTrouble(TroubleKind.UNAVAILABLE, "503")
+            raise DeliveryTrouble(TroubleKind.UNAVAILABLE, "503", self.wish)
         self.told.append(job.job_id)
 
 
@@ -60,6 +60,24 @@ async def test_a_notice_that_is_not_taken_is_told_again_by_the_schedule(bench: B
     assert await service.sweep() == 0
     bench.clock.move(7 * SECOND)
     await service.sweep()
+    assert address.told == [job_id]
+
+
+@pytest.mark.parametrize(
+    ("wish", "kept"),
+    [(SECOND, 7 * SECOND), (timedelta(minutes=3), timedelta(minutes=3)), (timedelta(days=9), timedelta(days=1))],
+)
+async def test_an_address_that_asks_for_more_time_gets_it_up_to_a_day(
+    bench: Bench, wish: timedelta, kept: timedelta
+) -> None:
+    address = Address(refusals=1, wish=wish)
+    service = notices(bench, address)
+    job_id = await finished(bench)
+    await service.sweep()
+    bench.clock.move(kept - 4 * SECOND)
+    assert await service.sweep() == 0
+    bench.clock.move(4 * SECOND)
+    assert await service.sweep() == 1
     assert address.told == [job_id]
 
 

@@ -36,7 +36,7 @@ async def work(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with bootstrap.open_services(settings) as services:
-        body = LoopBody(services)
+        body = LoopBody(services, settings.sweep_every)
         gc.freeze()  # what is here now stays; the collector need not look through it again and again
         worker = bootstrap.worker(settings, run=body.run_job, take=body.sweep, room=services.tasks.unseen)
         chores = [
@@ -57,13 +57,15 @@ async def work(settings: Settings) -> None:
 class LoopBody:
     """What the AsyncWorker calls: `run_job` for one job, `sweep` once a period."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, sweep_every: timedelta) -> None:
         self._services = services
+        self._again_after = sweep_every.total_seconds()
         self._here: set[JobId] = set()
 
     async def run_job(self, job_id: JobId) -> None:
         """Runs one job. A job that is gone or taken, and a database that is away, are said and done with: the row is
-        still due, and a sweep finds it."""
+        still due, and a sweep finds it. While the database is away or full the job keeps its slot for a sweep's period, or
+        the sweep would find it again at once, and again."""
         self._here.add(job_id)
         with log_format.bound(job_id=str(job_id)), JOBS_IN_FLIGHT.track_inprogress():
             try:
@@ -73,6 +75,7 @@ class LoopBody:
                 logger.warning("doorbell for a job that does not exist")
             except Unavailable as error:
                 logger.warning("job not run: %s", error)
+                await asyncio.sleep(self._again_after)
             finally:
                 self._here.discard(job_id)
 

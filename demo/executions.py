@@ -16,8 +16,8 @@ from demo.facts import Facts, in_words
 
 STEPS = ("Opened the file", "Looked at its content", "Wrote down the findings")
 FAIL = "please-fail"  # in a file's name: calls back a failure, to see what that looks like
-TRIES = 10
-FIRST_PAUSE, LONGEST_PAUSE = 0.3, 30.0
+TRIES = 40
+FIRST_PAUSE, LONGEST_PAUSE = 0.3, 5.0  # the service is on the same machine: once it is back, nobody waits long
 MOST_REMEMBERED = 10_000
 NO_FILE: Mapping[str, Any] = {"kind": "none"}
 
@@ -47,7 +47,8 @@ class Executions:
     def take(self, delivery: Mapping[str, Any], facts: Mapping[str, Any] | None) -> str:
         """Begins the work on a delivery, unless it is a repeat, and gives its execution id: the same for a repeat.
 
-        `facts` are those of an attached file; without them the file is fetched from its link.
+        `facts` are those of an attached file; without them the file is fetched from its link. Raises OSError, with nothing
+        begun, where the execution cannot be written down.
         """
         job_id = str(delivery["job_id"])
         if job_id not in self._taken:

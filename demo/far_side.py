@@ -40,7 +40,10 @@ def create_app(checks: Checks, executions: Executions) -> Starlette:
             delivery, facts = await _received(request, checks)
         except Refused as refused:
             return JSONResponse({"message": str(refused)}, refused.status)
-        execution_id = executions.take(delivery, facts)
+        try:
+            execution_id = executions.take(delivery, facts)
+        except OSError as error:  # a full disk
+            return JSONResponse({"message": f"not begun: {error.strerror}"}, 503)
         return JSONResponse({"message": "Workflow was started", "executionId": execution_id})
 
     @asynccontextmanager

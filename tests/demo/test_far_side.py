@@ -272,6 +272,19 @@ async def test_what_was_begun_is_finished_after_a_kill(sender_to_end: Sender, de
     assert list((tmp_path / "demo").iterdir()) == []
 
 
+async def test_a_delivery_that_cannot_be_written_down_is_refused_with_nothing_begun(
+    sender_to_end: Sender, tmp_path: Path
+) -> None:
+    (tmp_path / "demo").rmdir()
+    job = await sender_to_end.job(PNG)
+    with pytest.raises(DeliveryTrouble) as trouble:
+        await sender_to_end.deliver(job)
+    assert trouble.value.kind is TroubleKind.UNAVAILABLE
+    (tmp_path / "demo").mkdir()
+    await sender_to_end.deliver(job)
+    assert len(await sender_to_end.reports(4)) == 4
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_it_ends_when_asked_also_with_work_open(
     sender_to_end: Sender, demo: Demo, number: signal.Signals

@@ -33,7 +33,8 @@ def canonical(value: Json | Mapping[str, Json]) -> bytes:
 @lru_cache(maxsize=1024)  # the times of a job stand in each of its lines
 def timestamp(at: datetime) -> str:
     """RFC 3339 in UTC with microseconds, always the same width."""
-    return f"{at.astimezone(UTC).isoformat(timespec='microseconds')[:-6]}Z"
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return f"{utc.date().isoformat()}T{utc.time().isoformat('microseconds')}Z"  # half of what asking the zone costs
 
 
 def genesis(job_id: JobId) -> str:

@@ -25,6 +25,7 @@ from app.infrastructure.sql_rows import (
 )
 from app.infrastructure.sql_walk import walk, walk_one
 
+SELECT_ONE = f"{SELECT_JOB} WHERE job_id = :job_id"
 SELECT_LINES = (
     f"SELECT {', '.join(f'e.{name}' for name in LINE_COLUMNS)}, d.body FROM audit_event e"  # noqa: S608 - as above
     " LEFT JOIN audit_detail d ON d.job_id = e.job_id AND d.version = e.version"
@@ -73,7 +74,7 @@ class SqlJobLogStore:
         await self._database.write(change)
 
     async def get(self, job_id: JobId) -> Job:
-        rows = await self._database.rows(f"{SELECT_JOB} WHERE job_id = :job_id", self._named(job_id), quick=True)
+        rows = await self._database.rows(SELECT_ONE, self._named(job_id), quick=True)
         if not rows:
             raise JobNotFound(f"there is no job {job_id}")
         return job_from(rows[0], self._codec)

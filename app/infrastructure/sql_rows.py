@@ -31,6 +31,7 @@ Values: TypeAlias = dict[str, Any]
 JOB_COLUMNS = tuple(sql_tables.Table.metadata.tables["job_log"].columns.keys())
 SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job_log"  # noqa: S608 - names from our own table
 LINE_COLUMNS = tuple(sql_tables.Table.metadata.tables["audit_event"].columns.keys())
+_STATUS = {status.value: status for status in JobStatus}
 
 # What was handed in never changes: leaving it out of updates leaves its indexes alone.
 HANDED_IN = frozenset({"job_id", "workflow", "size", "media_type", "created_at", "retry_of"})
@@ -111,73 +112,61 @@ def job_values(job: Job, codec: Codec) -> Values:
 
 
 def job_from(row: Row, codec: Codec) -> Job:
-    """The job in a row of all JOB_COLUMNS."""
-    value = dict(zip(JOB_COLUMNS, row, strict=True))
-    moment, millis, retry_of = codec.moment, value["progress_millis"], value["retry_of"]
+    """The job in a row of all JOB_COLUMNS. Taken apart in their order: by their names it would cost half as much again."""
+    # fmt: off
+    (
+        job_id, client, workflow, status, version, attempt, lost_leases, notes, filename, size, sha256, media_type, subject,
+        dedup_key, idempotency_key, fingerprint, created_at, started_at, delivered_at, completed_at, due_at, file_removed_at,
+        millis, step, steps, trouble_kind, trouble_since, trouble_count, error_type, execution_id, retry_of, salt, head,
+        progress_message, result_message, notion_page_url, error_detail, params, result,
+    ) = row
+    # fmt: on
+    time = codec.time_out
     return Job(
-        job_id=JobId(codec.id_out(value["job_id"])),
-        client=value["client"],
-        workflow=value["workflow"],
-        status=JobStatus(value["status"]),
-        version=value["version"],
-        attempt=value["attempt"],
-        lost_leases=value["lost_leases"],
-        notes=value["notes"],
-        file=_file(value),
-        params=cast("dict[str, Json]", json.loads(value["params"])),
-        subject=value["subject"],
-        dedup_key=value["dedup_key"],
-        idempotency_key=value["idempotency_key"],
-        fingerprint=value["fingerprint"],
-        created_at=codec.time_out(value["created_at"]),
-        started_at=moment(value["started_at"]),
-        delivered_at=moment(value["delivered_at"]),
-        completed_at=moment(value["completed_at"]),
-        due_at=moment(value["due_at"]),
-        file_removed_at=moment(value["file_removed_at"]),
+        job_id=JobId(codec.id_out(job_id)),
+        client=client,
+        workflow=workflow,
+        status=_STATUS[status],
+        version=version,
+        attempt=attempt,
+        lost_leases=lost_leases,
+        notes=notes,
+        file=_file(filename, size, sha256, media_type),
+        params={} if params == "{}" else json.loads(params),
+        subject=subject,
+        dedup_key=dedup_key,
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
+        created_at=time(created_at),
+        started_at=None if started_at is None else time(started_at),
+        delivered_at=None if delivered_at is None else time(delivered_at),
+        completed_at=None if completed_at is None else time(completed_at),
+        due_at=None if due_at is None else time(due_at),
+        file_removed_at=None if file_removed_at is None else time(file_removed_at),
         progress=Progress(
-            fraction=None if millis is None else millis / 1000,
-            step=value["step"],
-            steps=value["steps"],
-            message=value["progress_message"],
+            fraction=None if millis is None else millis / 1000, step=step, steps=steps, message=progress_message
         ),
-        trouble=_trouble(value, codec),
+        trouble=Trouble(kind=trouble_kind, since=time(trouble_since), count=trouble_count)
+        if trouble_kind is not None
+        else None,
         result=JobResult(
-            message=value["result_message"],
-            notion_page_url=value["notion_page_url"],
-            data=None if value["result"] is None else json.loads(value["result"]),
+            message=result_message,
+            notion_page_url=notion_page_url,
+            data=None if result is None else json.loads(result),
         ),
-        error=_error(value),
-        execution_id=value["execution_id"],
+        error=JobError(type=error_type, detail=error_detail or "") if error_type is not None else None,
+        execution_id=execution_id,
         retry_of=None if retry_of is None else JobId(codec.id_out(retry_of)),
-        salt=value["salt"],
-        head=value["head"],
+        salt=salt,
+        head=head,
     )
 
 
-def _file(value: Mapping[str, Any]) -> FileUploadInfo | None:
-    if value["size"] is None:
+def _file(filename: str | None, size: int | None, sha256: str | None, media_type: str) -> FileUploadInfo | None:
+    if size is None:
         return None
-    return FileUploadInfo(
-        filename=value["filename"] or "",  # both are gone once erased
-        size=value["size"],
-        sha256=value["sha256"] or "",
-        media_type=value["media_type"],
-    )
-
-
-def _trouble(value: Mapping[str, Any], codec: Codec) -> Trouble | None:
-    if value["trouble_kind"] is None:
-        return None
-    return Trouble(
-        kind=value["trouble_kind"], since=codec.time_out(value["trouble_since"]), count=value["trouble_count"]
-    )
-
-
-def _error(value: Mapping[str, Any]) -> JobError | None:
-    if value["error_type"] is None:
-        return None
-    return JobError(type=value["error_type"], detail=value["error_detail"] or "")
+    # Name and hash are gone once erased.
+    return FileUploadInfo(filename=filename or "", size=size, sha256=sha256 or "", media_type=media_type)
 
 
 def erased(job: Job) -> Job:

@@ -40,7 +40,8 @@ def job_etag(services: Services, job: Job) -> str:
 
 def _link_facts(services: Services, job: Job) -> dict[str, str | None]:
     """Where to go from a job; the tokens are the same each time."""
-    path, expires = job_path(job), job.created_at + services.link_ttl
+    job_id = str(job.job_id)
+    path, expires = f"{_API}/{job_id}", job.created_at + services.link_ttl
     grant = services.capabilities.grant
     here = job.file is not None and job.file_removed_at is None
     return {
@@ -48,7 +49,7 @@ def _link_facts(services: Services, job: Job) -> dict[str, str | None]:
         "events": f"{path}/events",
         "history": f"{path}/history",
         "file": f"{path}/file?token={grant(Scope.FILE, job.job_id, expires)}" if here else None,
-        "page": f"/jobs/{job.job_id}?token={grant(Scope.PAGE, job.job_id, expires)}",
+        "page": f"/jobs/{job_id}?token={grant(Scope.PAGE, job.job_id, expires)}",
     }
 
 

@@ -1,13 +1,14 @@
-"""Routes that answer the usual request without FastAPI's solver, which costs several times what such an answer does."""
+"""Routes that answer the usual request without FastAPI's solver, which costs several times what such an answer does.
+
+Whatever is not an ordinary good request goes through FastAPI as it is declared, and so is refused, validated and
+described in one place only."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,30 +18,16 @@ from app.domain.errors import CallslipError
 Usual = Callable[[Request], Awaitable[Response] | None]
 
 
-def quick(usual: Usual) -> type[APIRoute]:
-    """A class of routes that ask `usual` first. It gives None for whatever is not an ordinary good request: that goes
-    through FastAPI as it is declared, and so is refused, validated and described in one place only."""
-
-    class QuickRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            solve = super().get_route_handler()
-
-            async def handle(request: Request) -> Response:
-                return await (usual(request) or solve(request))
-
-            return handle
-
-    return QuickRoute
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortcut:
-    """The usual requests of a route whose path has no parameters; `route` takes the others."""
+    """The usual requests of a route; `route` takes the others. Its whole path is `path`, or where `parameter` names its
+    last piece, all that stands before that."""
 
     route: BaseRoute
     method: str
     path: str
     usual: Usual
+    parameter: str | None = None
 
 
 class Shortcuts:
@@ -49,11 +36,11 @@ class Shortcuts:
 
     def __init__(self, app: ASGIApp, shortcuts: Iterable[Shortcut]) -> None:
         self._app = app
-        self._shortcuts = {(one.method, one.path): one for one in shortcuts}
+        self._shortcuts = {(one.method, one.path, one.parameter is not None): one for one in shortcuts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
-        shortcut = self._shortcuts.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        shortcut = self._shortcut(scope) if scope["type"] == "http" else None
         request = Request(scope, receive, send) if shortcut else None
         usual = shortcut.usual(request) if shortcut and request else None
         if shortcut is None or usual is None:
@@ -65,3 +52,13 @@ class Shortcuts:
         except CallslipError as error:
             response = problem_for(scope["path"], error)
         await response(scope, receive, send)
+
+    def _shortcut(self, scope: Scope) -> Shortcut | None:
+        method, path = scope["method"], scope["path"]
+        if whole := self._shortcuts.get((method, path, False)):
+            return whole
+        before, _, last = path.rpartition("/")
+        shortcut = self._shortcuts.get((method, before, True)) if last else None
+        if shortcut:
+            scope["path_params"] = {shortcut.parameter: last}
+        return shortcut

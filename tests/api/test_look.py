@@ -51,6 +51,21 @@ MEMBERS = {
 UNKNOWN = "0199aaaa-0000-7000-8000-000000000000"
 
 
+async def test_the_short_way_to_a_job_answers_as_the_long_way_does(api, job_id):
+    async def asked(path, **headers):
+        answer = await api.get(path, headers={"X-Request-ID": "same", **headers})
+        return answer.status_code, answer.headers.raw, answer.content
+
+    for path, headers in (
+        (f"{JOBS}/{job_id}", {}),
+        (f"{JOBS}/{UNKNOWN}", {}),
+        (f"{JOBS}/{job_id}", {"If-None-Match": "*"}),
+    ):
+        assert await asked(path, **headers) == await asked(f"{path}?wait=0", **headers)  # a query takes the long way
+    lines = (await api.get("/metrics")).text.splitlines()
+    assert any('route="/api/v1/jobs/{job_id}"' in line for line in lines)
+
+
 async def test_a_new_job_is_shown_whole(api, job_id):
     answer = await api.get(f"{JOBS}/{job_id}")
     job = answer.json()

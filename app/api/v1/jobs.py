@@ -10,12 +10,13 @@ from pydantic import BeforeValidator
 
 from app.api.auth import Client, JobIdInPath, Ours, client, client_of_request, job_id_of
 from app.api.openapi import PROBLEMS, SUBMISSION
-from app.api.quick import Shortcut, quick
+from app.api.quick import Shortcut
 from app.api.rate_limit import rate_limit
 from app.api.v1 import schemas, views
 from app.api.v1.conditional import matches
 from app.api.v1.long_poll import job_after
 from app.api.v1.submissions import announced, count_upload, idempotency_key, submission_parts
+from app.domain.errors import JobNotFound
 from app.domain.models import JobStatus
 from app.domain.quotas import Margin
 from app.services import Services
@@ -83,7 +84,11 @@ def _look_as_usual(request: Request) -> Awaitable[Response] | None:
     services: Services = request.app.state.services
     if request.scope["query_string"] or not client_of_request(services, request):
         return None
-    return look(request, job_id_of(request.path_params["job_id"]), services)
+    try:
+        job_id = job_id_of(request.path_params["job_id"])
+    except JobNotFound:
+        return None
+    return look(request, job_id, services)
 
 
 router.add_api_route(
@@ -93,8 +98,8 @@ router.add_api_route(
     response_model=schemas.JobInfo,
     dependencies=[Depends(client)],
     responses={304: {"description": "It is the one that is known"}},
-    route_class_override=quick(_look_as_usual),
 )
+LOOK = Shortcut(route=router.routes[-1], method="GET", path=router.prefix, usual=_look_as_usual, parameter="job_id")
 
 
 @router.get("", response_model=schemas.JobList, dependencies=[Depends(client)])

@@ -65,6 +65,10 @@ class StoredLine(NamedTuple):
 
 def stored(event: AuditEvent) -> StoredLine:
     """The line as a store keeps it."""
+    return _stored(event, None if event.detail is None else canonical(event.detail).decode())
+
+
+def _stored(event: AuditEvent, detail: str | None) -> StoredLine:
     return StoredLine(
         job_id=str(event.job_id),
         version=event.version,
@@ -76,13 +80,13 @@ def stored(event: AuditEvent) -> StoredLine:
         commitment=event.commitment,
         prev_hash=event.prev_hash,
         hash=event.hash,
-        detail=None if event.detail is None else canonical(event.detail).decode(),
+        detail=detail,
     )
 
 
 def line_hash(event: AuditEvent) -> str:
     """The hash that `event` must carry."""
-    return stored_hash(stored(event), event.version)
+    return stored_hash(_stored(event, None), event.version)  # which covers the detail by its commitment only
 
 
 def stored_hash(line: StoredLine, version: int) -> str:

@@ -170,7 +170,7 @@ MOST_NOTES = 20
 
 def accept(draft: Job, at: datetime) -> tuple[Job, AuditEvent]:
     """A job's first version and first audit line, from a draft that says what was handed in."""
-    return _sealed(None, replace(draft, version=0, head=audit.genesis(draft.job_id)), Accepted(), QUEUED, at)
+    return _sealed(None, draft, Accepted(), QUEUED, at)
 
 
 def advance(job: Job, event: Event, at: datetime) -> tuple[Job, AuditEvent]:
@@ -270,7 +270,7 @@ def _trouble_after(trouble: Trouble | None, kind: str, at: datetime) -> Trouble:
 
 def _sealed(before: Job | None, job: Job, event: Event, after: JobStatus, at: datetime) -> tuple[Job, AuditEvent]:
     """The next version of a job, of which status, version and head are still the ones before it."""
-    version = job.version + 1
+    version, head = (before.version + 1, before.head) if before else (1, audit.genesis(job.job_id))
     public = audit.changed(audit.facts(before) if before else None, audit.facts(job))
     if isinstance(event, Noted):
         public["note"] = event.kind
@@ -285,7 +285,7 @@ def _sealed(before: Job | None, job: Job, event: Event, after: JobStatus, at: da
         after=after,
         facts=public,
         commitment=audit.commitment(job.salt, version, keep) if keep and job.salt else None,
-        prev_hash=job.head,
+        prev_hash=head,
         hash="",
         detail=keep,
     )

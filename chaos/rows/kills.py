@@ -120,7 +120,9 @@ async def run(setup: Setup) -> Outcome:
     problems = in_words(checker.check(evidence))
     problems += [f"refused: {words}" for words in clients.tally.refused or ()]
     taken = Counter(receipt.job_id for receipt in evidence.receipts if receipt.taken)
-    if (extra := taken.total() - len(taken)) > (crashes := blows.kills.total() + blows.pauses.total()):
+    extra, crashes = taken.total() - len(taken), blows.kills.total() + blows.pauses.total()
+    # One worker's death may cost each delivery in its hands a copy, which I6 bounds job by job; of a few deaths there is no mean.
+    if kills >= SMALL and extra > crashes:
         problems.append(f"{extra} extra copies for {crashes} kills and pauses")
     if missing := ids.count(None):
         problems.append(f"{missing} uploads were never acknowledged")

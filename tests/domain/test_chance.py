@@ -25,3 +25,10 @@ def test_a_forked_process_gets_other_bytes_than_its_parent() -> None:
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, cwd=ROOT).stdout
     assert len(told) == 32
     assert told[:16] != told[16:]
+
+
+def test_a_forked_process_does_not_wait_for_a_thread_it_does_not_have() -> None:
+    chance = Chance()
+    with chance._lock:  # as a thread of the parent may at the moment of the fork
+        chance._forget()
+        assert len(chance(16)) == 16

@@ -24,7 +24,7 @@ from chaos.rows import NAMES
 from chaos.stack import QUICK, ROOT, Setup
 from chaos.timetable import Turn, run_all
 
-PAGE = ROOT / "docs" / "chaos-report.md"
+PAGES = {"short": ROOT / "docs" / "chaos-report.md", "full": ROOT / "docs" / "chaos-report-full.md"}
 LANES = 3  # rows at a time, of those that may run beside others
 
 
@@ -60,7 +60,9 @@ def _all(turns: Sequence[Turn], options: argparse.Namespace) -> int:
     said = summary(results, time.monotonic() - began)
     print(table(results), said, sep="\n")
     if options.write:
-        PAGE.write_text(page(results, [*head, f"{said}.", "", f"Periods, unless a row says otherwise: `{periods}`."]))
+        PAGES[form].write_text(
+            page(results, [*head, f"{said}.", "", f"Periods, unless a row says otherwise: `{periods}`."])
+        )
     return int(any(result.verdict == "FAILED" for result in results))
 
 
@@ -121,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     parser.add_argument("--scale", type=float, default=1.0, help="a share of the form's size, for a first look")
     parser.add_argument("--lanes", type=int, default=LANES, help="how many rows that measure no times run at once")
-    parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.relative_to(ROOT)}, too")
+    parser.add_argument("--write", action="store_true", help="write a page of the table into docs/, too")
     parser.add_argument("--root", type=Path, default=ROOT, help="where the product's code stands")
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)  # how one row hands its result to the run
     return parser

@@ -30,9 +30,9 @@ LANES = 3  # rows at a time, of those that may run beside others
 
 def main() -> int:
     """The exit status: 0 when every promise was kept, else 1."""
-    signal.signal(
-        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
-    )  # either way, what was started is stopped
+    # Either way, what was started is stopped. A shell that runs this in the background has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     options = _parser().parse_args()
     if options.seed is None:
         options.seed = int(time.time()) % 100_000

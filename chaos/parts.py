@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
@@ -13,18 +13,24 @@ from time import monotonic
 import psutil  # type: ignore[import-untyped]  # has no types of its own
 
 from app.launch.child import end_with_parent
+from chaos.nursery import Born, Nursery
 
 RESTART_AFTER = 0.1
 
 
 class Part:
-    """Keeps one program running from `start` to `stop`. `deaths` counts what it was not asked for."""
+    """Keeps one program running from `start` to `stop`. `deaths` counts what it was not asked for.
+
+    With a `nursery`, it is started there, unless `cold` says that this start is to be from nothing.
+    """
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], cwd: Path, user: str | None) -> None:
         self.name, self.command, self.env, self.cwd, self._user = name, list(command), dict(env), cwd, user
         self.deaths = self.kills = 0
         self.status: int | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self.nursery: Nursery | None = None
+        self.cold: Callable[[], bool] = lambda: True
+        self._process: asyncio.subprocess.Process | Born | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._away = asyncio.Event()
         self._away.set()
@@ -37,22 +43,28 @@ class Part:
     async def _keep(self) -> None:
         while True:
             await self._away.wait()
-            with (self.cwd / f"{self.name}.log").open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self.command,
-                    cwd=self.cwd,
-                    env=self.env,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    preexec_fn=end_with_parent,  # a harness that is killed leaves nothing running
-                    **({"user": self._user} if self._user else {}),  # type: ignore[arg-type]  # passed on to Popen
-                )
+            self._process = await self._begin()
             self.began = monotonic()
             await self._process.wait()
             self.deaths += 1
             await asyncio.sleep(RESTART_AFTER)
+
+    async def _begin(self) -> asyncio.subprocess.Process | Born:
+        log = self.cwd / f"{self.name}.log"
+        if self.nursery is not None and not self.cold():
+            return await self.nursery.start(self.command, self.env, self.cwd, log)
+        with log.open("ab") as words:
+            return await asyncio.create_subprocess_exec(
+                *self.command,
+                cwd=self.cwd,
+                env=self.env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # a harness that is killed leaves nothing running
+                **({"user": self._user} if self._user else {}),  # type: ignore[arg-type]  # passed on to Popen
+            )
 
     @property
     def pid(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import socket
 import sys
@@ -18,6 +19,7 @@ import aiohttp
 
 from app.infrastructure.valkey_embedded import EmbeddedValkey
 from chaos import postgres
+from chaos.nursery import Nursery
 from chaos.parts import Part, everyday_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,6 +88,7 @@ class Stack:
     cluster: postgres.Cluster | None = None
     parts: dict[str, Part] = field(default_factory=dict)
     valkey: EmbeddedValkey | None = None
+    nursery: Nursery | None = None
 
     @property
     def url(self) -> str:
@@ -198,9 +201,11 @@ async def running(
     queue: bool = True,
     settings: Mapping[str, str] | None = None,
     before: Callable[[Stack], None] | None = None,
+    cold: Callable[[], bool] | None = None,
 ) -> AsyncIterator[Stack]:
     """A stack that runs: database, queue, API, workers and far side. Stopped at the end, if the row has not.
-    `before` sees it before anything runs."""
+    `before` sees it before anything runs. Where `cold` is given, API and workers start from a nursery unless it says that
+    this start is to be from nothing."""
     far_port = free_port()
     stack = prepare(setup, far_port, settings or {})
     if before:
@@ -208,15 +213,25 @@ async def running(
     try:
         await _begin(stack, far_port, far or {}, queue=queue)
         api, worker = await programs(stack)
-        stack.part("api", api).start()
-        for number in range(workers):
-            stack.part(f"worker-{number}", worker).start()
+        for name, command in [("api", api), *((f"worker-{number}", worker) for number in range(workers))]:
+            part = stack.part(name, command)
+            if cold is not None:
+                stack.nursery = stack.nursery or await _nursery(stack, part.env)
+                part.nursery, part.cold = stack.nursery, cold
+            part.start()
         await stack.until_ready()
         yield stack
     finally:
         await stack.stop()
+        if stack.nursery:
+            await stack.nursery.close()
         if stack.cluster:
             stack.cluster.remove()
+
+
+async def _nursery(stack: Stack, env: Mapping[str, str]) -> Nursery:
+    # The product from where the row has it, which may be a copy, and this package from here.
+    return await Nursery.open({**env, "PYTHONPATH": f"{stack.setup.root}{os.pathsep}{ROOT}"}, stack.folder)
 
 
 async def _begin(stack: Stack, far_port: int, far: Mapping[str, Any], *, queue: bool) -> None:

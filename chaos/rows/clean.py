@@ -12,6 +12,7 @@ from chaos.journal import Journal
 from chaos.report import Outcome, RowProgram, in_words
 from chaos.stack import Setup, running
 
+SHARE = 1000  # uploads at a time: a far side with thousands of callbacks under way times out its own calls
 DEFAULTS = {"LEASE": "10s", "LEASE_RENEWAL": "3s", "SWEEP_EVERY": "1s", "N8N_TIMEOUT": "120s", "AMBIGUITY_WAIT": "60s"}
 
 
@@ -22,8 +23,9 @@ async def run(setup: Setup) -> Outcome:
     async with running(setup, workers=2, far={"manners": {"prompt": 4, "early": 1}}, settings=DEFAULTS) as stack:
         clients = Clients(stack, Journal(stack.folder / "clients.jsonl"))
         began = monotonic()
-        await hand_in_all(clients, uploads, 0.0, at_once=24)
-        await until_ended(stack, 300)
+        for start in range(0, number, SHARE):
+            await hand_in_all(clients, uploads[start : start + SHARE], 0.0, at_once=24)
+            await until_ended(stack, 300)
         seconds = monotonic() - began
         await clients.close()
         evidence = await stop_and_collect(stack, tidy=False)

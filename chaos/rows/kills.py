@@ -23,6 +23,7 @@ from chaos.stack import Setup, Stack, running
 VICTIMS = {"api": 30, "worker-0": 16, "worker-1": 16, "worker-2": 16, "valkey": 9, "postgres": 9}
 PAUSED = 0.12  # this share of the blows is a pause instead of a kill
 GAP = (0.15, 0.6)  # seconds between two blows
+COLD = 0.1  # this share of the starts is from nothing, the others from the nursery
 STARTING = 0.06  # this share of the blows at a process that is still starting is dealt all the same
 QUICK = {"valkey": 1.0, "postgres": 2.0}  # seconds that these take to be of use again, recovery and all
 MOST = 2.0  # times its share of the kills that somebody gets: what starts quickly must not stand in for what does not
@@ -106,7 +107,9 @@ async def run(setup: Setup) -> Outcome:
     jobs, kills = setup.much(1000, 10_000), setup.much(200, 2000)
     blows, chance = Blows(), setup.chance("uploads")
     uploads = [upload(chance, f"{setup.row}-{setup.seed}-{number}") for number in range(jobs)]
-    async with running(setup, workers=3 if kills >= SMALL else 1, far={"pace": 0.1}) as stack:
+    cold = setup.chance("starts")
+    workers = 3 if kills >= SMALL else 1
+    async with running(setup, workers=workers, far={"pace": 0.1}, cold=lambda: cold.random() < COLD) as stack:
         clients = Clients(stack, Journal(stack.folder / "clients.jsonl"), PATIENCE)
         watching: set[asyncio.Task[None]] = set()
         striking = asyncio.create_task(Striker(stack, setup.chance("blows"), blows).strike(kills))

@@ -13,16 +13,18 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol, cast
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 from httpx_aiohttp import AiohttpTransport
 
 from app.domain.errors import DeliveryTrouble, Misconfigured
@@ -43,7 +45,7 @@ class Payload(Protocol):
 
     @property
     def length(self) -> int:
-        """How many bytes `chunks` gives."""
+        """How many bytes `batches` gives."""
         ...
 
     @property
@@ -51,8 +53,8 @@ class Payload(Protocol):
         """The media type, with its parameters."""
         ...
 
-    def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The bytes, from the beginning."""
+    def batches(self) -> AsyncGenerator[Sequence[bytes], None]:
+        """The bytes, from the beginning; those of a batch are handed on without a pause in between."""
         ...
 
 
@@ -67,8 +69,8 @@ class Bytes:
     def length(self) -> int:
         return len(self.content)
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        yield self.content
+    async def batches(self) -> AsyncGenerator[Sequence[bytes], None]:
+        yield (self.content,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,16 +161,15 @@ async def exchange(
     Raises DeliveryTrouble: NO_ANSWER when the whole payload was handed over, else UNAVAILABLE; and whatever making
     the payload raises.
     """
-    upload = _Upload(payload)
     seconds = patience.total_seconds()
     try:
         async with asyncio.timeout(seconds) as limit:
-            upload.watch(limit, seconds)
+            upload = _Upload(payload, limit, seconds)
             response = await client.session.request(
                 method,
                 url,
                 headers=ALWAYS | upload.headers(headers),
-                data=upload.content(),
+                data=upload.body,
                 allow_redirects=False,
                 auto_decompress=False,
                 timeout=NO_TIMEOUT,
@@ -183,14 +184,11 @@ async def exchange(
 class _Upload:
     """Watches a payload on its way into the transport."""
 
-    def __init__(self, payload: Payload | None) -> None:
+    def __init__(self, payload: Payload | None, limit: asyncio.Timeout, seconds: float) -> None:
         self._payload, self._handed_over = payload, payload is None
-        self._limit: asyncio.Timeout | None = None
-        self._seconds = 0.0
-        self.failure: Exception | None = None
-
-    def watch(self, limit: asyncio.Timeout, seconds: float) -> None:
         self._limit, self._seconds = limit, seconds
+        self.body = None if payload is None else _Body(payload, self)
+        self.failure: Exception | None = None
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         if self._payload is None:
@@ -198,24 +196,23 @@ class _Upload:
         own = {"Content-Type": self._payload.content_type, "Content-Length": str(self._payload.length)}
         return {**headers, **own}
 
-    def content(self) -> AsyncIterator[bytes] | None:
-        return None if self._payload is None else self._chunks(self._payload)
-
-    async def _chunks(self, payload: Payload) -> AsyncIterator[bytes]:
+    async def write(self, payload: Payload, writer: StreamWriter) -> None:
         left = payload.length
         try:
-            async with aclosing(payload.chunks()) as chunks:
-                async for chunk in chunks:
-                    left -= len(chunk)
+            async with aclosing(payload.batches()) as batches:
+                async for batch in batches:
+                    for piece in batch:
+                        await writer.write(piece, drain=False)
+                        left -= len(piece)
                     self._handed_over = left <= 0
-                    yield chunk
+                    await writer.drain()
                     self._progress()
         except Exception as error:  # the transport would hide it behind an error of its own
             self.failure = error
             raise
 
     def _progress(self) -> None:
-        if self._limit is not None and self._limit.when() is not None and not self._limit.expired():
+        if self._limit.when() is not None and not self._limit.expired():
             self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
 
     def trouble(self, error: BaseException) -> DeliveryTrouble:
@@ -227,6 +224,23 @@ class _Upload:
                 f"{'the connection broke before an answer' if self._handed_over else 'not reached'}: {_reason(error)}"
             )
         return DeliveryTrouble(TroubleKind.NO_ANSWER if self._handed_over else TroubleKind.UNAVAILABLE, words)
+
+
+class _Body(aiohttp.payload.Payload):
+    """What aiohttp asks for the bytes of a request. It would take an iterator, too, but wait after each of its pieces."""
+
+    _autoclose = True
+
+    def __init__(self, payload: Payload, upload: _Upload) -> None:
+        super().__init__(payload, content_type=payload.content_type)
+        self._upload = upload
+
+    def decode(self, *_: str) -> NoReturn:
+        raise TypeError("a body that is made while it is sent is no text")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self._consumed = True
+        await self._upload.write(self._value, cast("StreamWriter", writer))
 
 
 async def _read(response: aiohttp.ClientResponse, seconds: float, longest: int) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
@@ -14,8 +14,6 @@ from app.domain.errors import CallslipError
 from app.domain.models import FileUploadInfo, Job, Json
 from app.domain.protocols import StoredContent
 from app.domain.signing import Capabilities, Scope
-
-PIECE = 64 * 1024
 
 
 class FileDamaged(CallslipError):
@@ -78,22 +76,23 @@ class DeliveryBody:
     def length(self) -> int:
         return len(self.head) + (self.file.size if self.file else 0) + len(self.tail)
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    async def batches(self) -> AsyncGenerator[Sequence[bytes], None]:
         """Compares the file with its recorded hash on the way. The end of the body is held back until it fits, so a
         damaged file reaches nobody as a whole. Raises FileDamaged."""
-        pending = self.head
+        held = [self.head]
         if self.file is not None and self.content is not None:
             digest, left = hashlib.sha256(), self.file.size
             async for chunk in self.content.chunks(0, self.file.size):
                 digest.update(chunk)
                 left -= len(chunk)
-                if len(pending) + len(chunk) > PIECE:
-                    yield pending
-                    pending = b""
-                pending += chunk
+                if left > 0:
+                    yield [*held, chunk]
+                    held = []
+                else:
+                    held.append(chunk)
             if left or digest.hexdigest() != self.file.sha256:
                 raise FileDamaged("the stored file is not the one that was handed in")
-        yield pending + self.tail
+        yield [*held, self.tail]
 
 
 def json_body(fields: dict[str, Json]) -> DeliveryBody:

@@ -12,6 +12,26 @@ class NoRoom(Exception):
     """So many of this workflow's jobs wait here already that other workflows would get no turn."""
 
 
+class _Slot:
+    """One of a semaphore's, which may be given back before its block ends."""
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore = semaphore
+        self._mine = False
+
+    async def __aenter__(self) -> None:
+        await self._semaphore.acquire()
+        self._mine = True
+
+    async def __aexit__(self, *_: object) -> None:
+        self.free()
+
+    def free(self) -> None:
+        if self._mine:
+            self._mine = False
+            self._semaphore.release()
+
+
 class Slots:
     """`in_flight` bounds what runs of each workflow; whatever waits for a slot stays within what leaves every other
     workflow its own slots out of `concurrency`.
@@ -32,15 +52,18 @@ class Slots:
         self._waiters: list[asyncio.Future[None]] = []
 
     @asynccontextmanager
-    async def hold(self, workflow: str, *, alone: bool) -> AsyncIterator[None]:
-        """Waits for a slot and keeps it. With `alone`, nothing else of this worker runs meanwhile. Raises NoRoom."""
+    async def hold(self, workflow: str, *, alone: bool) -> AsyncIterator[Callable[[], None]]:
+        """Waits for a slot and keeps it until the block ends, or calls what it is given: once a far side has answered,
+        another delivery may begin while the answer is recorded. With `alone`, nothing else of this worker runs until the
+        block ends. Raises NoRoom."""
         if self._held[workflow] >= self._room[workflow]:
             self._crowded |= {workflow}
             raise NoRoom(workflow)
         self._held[workflow] += 1
         try:
-            async with self._slots[workflow], self._turn(alone):
-                yield
+            slot = _Slot(self._slots[workflow])
+            async with slot, self._turn(alone):
+                yield slot.free
         finally:
             self._held[workflow] -= 1
 

@@ -192,10 +192,11 @@ class TaskService:
         if job.workflow not in self._ports.workflows:
             return "of an unknown workflow"
         try:
-            async with self._slots.hold(job.workflow, alone=job.lost_leases >= lifecycle.MOST_LOST_LEASES - 1):
+            alone = job.lost_leases >= lifecycle.MOST_LOST_LEASES - 1
+            async with self._slots.hold(job.workflow, alone=alone) as free_slot:
                 job = await self._changes.apply(job_id, Started(lease=self._periods(job).lease), job)
                 async with self._leases.hold(job) as hold:
-                    return await self._attempt(job, hold)
+                    return await self._attempt(job, hold, free_slot)
         except NoRoom:
             return "left for later"
         except SubjectFull:
@@ -203,7 +204,7 @@ class TaskService:
         except Race:
             return "taken"
 
-    async def _attempt(self, job: Job, hold: Hold) -> str:
+    async def _attempt(self, job: Job, hold: Hold, free_slot: Callable[[], None]) -> str:
         try:
             try:
                 event = await self._ports.runners[job.workflow].run(job)
@@ -211,6 +212,7 @@ class TaskService:
                 event = self._after(job, trouble)
             except StaleAttempt:
                 return "lost"
+            free_slot()
             return await self._report(job, event)
         except asyncio.CancelledError:
             if hold.lost:

@@ -138,6 +138,23 @@ async def test_an_outcome_is_kept_until_the_database_takes_it(bench: Bench) -> N
     assert failures == []
 
 
+async def test_the_next_delivery_begins_while_the_outcome_of_the_one_before_is_recorded() -> None:
+    bench = Bench(workflow(in_flight=1))
+    record, recording = bench.log.record, asyncio.Event()
+
+    async def slow(job: Job, line: AuditEvent, places: int | None = None) -> None:
+        if line.type == "Delivered":
+            await recording.wait()
+        await record(job, line, places)
+
+    bench.log.record = slow  # type: ignore[method-assign]
+    running = [asyncio.create_task(bench.tasks.run(await bench.job())) for _ in "12"]
+    await settle(lambda: len(bench.runner.ran) == 2)
+    recording.set()
+    assert await asyncio.gather(*running) == ["Delivered"] * 2
+    await bench.tasks.close()
+
+
 async def test_the_slower_of_two_writers_reads_again(bench: Bench) -> None:
     job_id = await bench.job()
     record, stale = bench.log.record, [StaleJob("x")] * 3

@@ -65,6 +65,40 @@ async def test_a_crowd_of_one_workflow_leaves_room_for_the_others() -> None:
     await work.job("a")
 
 
+async def test_a_slot_that_was_freed_early_is_freed_once() -> None:
+    slots, inside = Slots({"a": 1}, 100), 0
+
+    async def one() -> None:
+        nonlocal inside
+        async with slots.hold("a", alone=False):
+            inside += 1
+            await asyncio.sleep(0)
+            assert inside == 1
+            inside -= 1
+
+    async with slots.hold("a", alone=False) as free_slot:
+        free_slot()
+        free_slot()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(one())
+
+
+async def test_a_suspected_job_waits_until_an_outcome_is_recorded_although_its_slot_is_free() -> None:
+    slots, begun = Slots({"a": 1}, 100), asyncio.Event()
+
+    async def suspect() -> None:
+        async with slots.hold("a", alone=True):
+            begun.set()
+
+    async with asyncio.TaskGroup() as group, slots.hold("a", alone=False) as free_slot:
+        free_slot()
+        group.create_task(suspect())
+        await settle()
+        assert not begun.is_set()
+    assert begun.is_set()
+
+
 async def test_a_suspected_job_runs_alone_and_the_others_wait_for_it() -> None:
     work = Work(Slots({"a": 10}, 100))
     async with asyncio.TaskGroup() as group:

@@ -23,7 +23,7 @@ from chaos.stack import Setup, Stack, running
 VICTIMS = {"api": 30, "worker-0": 16, "worker-1": 16, "worker-2": 16, "valkey": 9, "postgres": 9}
 PAUSED = 0.12  # this share of the blows is a pause instead of a kill
 GAP = (0.15, 0.6)  # seconds between two blows
-COLD = 0.1  # this share of the starts is from nothing, the others from the nursery
+COLD = 0.05  # this share of the starts is from nothing, the others from the nursery
 STARTING = 0.06  # this share of the blows at a process that is still starting is dealt all the same
 QUICK = {"valkey": 1.0, "postgres": 2.0}  # seconds that these take to be of use again, recovery and all
 MOST = 2.0  # times its share of the kills that somebody gets: what starts quickly must not stand in for what does not

@@ -19,12 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from chaos.machine import commit, machine
-from chaos.report import Outcome, Result, RowProgram, page, summary, table
+from chaos.report import Outcome, Result, RowProgram, page, recorded, summary, table
 from chaos.rows import NAMES
 from chaos.stack import QUICK, ROOT, Setup
 from chaos.timetable import Turn, run_all
 
 PAGES = {"short": ROOT / "docs" / "chaos-report.md", "full": ROOT / "docs" / "chaos-report-full.md"}
+_HEAD = (
+    "The {form} form: `make chaos{words} WRITE=1`, or one row of it with `ROW=`, puts its results in the place of earlier ones. "
+    "Each row says when, on which commit and on what machine it was run."
+)
 LANES = 3  # rows at a time, of those that may run beside others
 
 
@@ -47,23 +51,37 @@ def main() -> int:
 def _all(turns: Sequence[Turn], options: argparse.Namespace) -> int:
     form = "full" if options.full else "short"
     scaled = f" at {options.scale:g} of its size" if options.scale != 1 else ""
-    head = [
-        f"{datetime.now(UTC):%-d %B %Y}, commit `{commit(ROOT)}`, seed {options.seed}, {form} form{scaled}.",
-        f"Machine: {machine(Path(tempfile.gettempdir()))}.",
-    ]
     periods = " ".join(f"{name}={value}" for name, value in QUICK.items())
     print(f"callslip chaos: seed {options.seed}, commit {commit(ROOT)}, {form} form{scaled}")
     print(f"periods, unless a row says otherwise: {periods}", flush=True)
     began = time.monotonic()
+    circumstances = (
+        f"{datetime.now(UTC):%-d %B %Y}, commit `{commit(ROOT)}`, seed {options.seed}{scaled}; "
+        f"{machine(Path(tempfile.gettempdir()))}"
+    )
+    head = [
+        _HEAD.format(form=form, words=" FULL=1" if options.full else ""),
+        "",
+        f"Periods, unless a row says otherwise: `{periods}`.",
+    ]
+
+    def ended(result: Result) -> None:
+        if options.write:  # row by row, so that a run that is broken off leaves what it found
+            _renew(PAGES[form], replace(result, circumstances=circumstances, kept=None), head)
+
     with tempfile.TemporaryDirectory(prefix="cs-chaos-") as folder:
-        results = asyncio.run(run_all(turns, options.lanes, Path(folder)))
+        results = asyncio.run(run_all(turns, options.lanes, Path(folder), ended))
     said = summary(results, time.monotonic() - began)
     print(table(results), said, sep="\n")
-    if options.write:
-        PAGES[form].write_text(
-            page(results, [*head, f"{said}.", "", f"Periods, unless a row says otherwise: `{periods}`."])
-        )
     return int(any(result.verdict == "FAILED" for result in results))
+
+
+def _renew(written: Path, result: Result, head: Sequence[str]) -> None:
+    """Puts a row's result in the place of what the page has of an earlier run."""
+    results = {one.name: one for one in recorded(written.read_text() if written.exists() else "")}
+    results[result.name] = result
+    order = [Turn(row, database).name for row in map(load, NAMES) for database in row.databases]
+    written.write_text(page([results[name] for name in order if name in results], head))
 
 
 def _turns(options: argparse.Namespace) -> list[Turn]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from chaos.evidence import Violation
 from chaos.stack import Setup
+
+_RECORD = re.compile(r"^<!-- (\{.*\}) -->$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ class Result:
     seconds: float
     cpu: float = 0.0
     kept: str | None = field(default=None)
+    circumstances: str = ""
 
     @property
     def verdict(self) -> str:
@@ -105,17 +110,32 @@ def table(results: Sequence[Result]) -> str:
 
 
 def page(results: Sequence[Result], head: Sequence[str]) -> str:
-    """The same for people who read it later: a page of Markdown, written by the run itself."""
-    lines = ["# What the last run of `make chaos` measured", "", *head, ""]
+    """The same for people who read it later: a page of Markdown, written by the run itself. What it says of each row
+    stands in it for `recorded`, too."""
+    lines = ["# What `make chaos` measured", "", *head, ""]
     lines += ["| Row | Goal | Measured | Verdict | Time |", "|---|---|---|---|---|"]
     for result in results:
         cells = (f"`{result.name}`", result.goal, result.outcome.headline, result.verdict, f"{result.seconds:.0f} s")
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines += ["", "## Row by row", ""]
     for result in results:
-        lines += [f"**{result.name}**: {result.promise}. {result.cpu:.0f} s of CPU.", ""]
+        lines += [
+            f"**{result.name}**: {result.promise}. {result.cpu:.0f} s of CPU.",
+            "",
+            f"{result.circumstances}.",
+            "",
+        ]
         lines += [f"- {figure}" for figure in result.outcome.figures]
         lines += [f"- not kept: {problem}" for problem in result.outcome.problems]
         lines += [f"- skipped: {result.outcome.skipped}"] if result.outcome.skipped else []
-        lines.append("")
+        lines += ["", f"<!-- {_hidden(result)} -->", ""]
     return "\n".join(lines)
+
+
+def _hidden(result: Result) -> str:
+    return json.dumps(result.record()).replace("-->", "--\\u003e")
+
+
+def recorded(written: str) -> list[Result]:
+    """The results that a page of an earlier run holds."""
+    return [Result.of(json.loads(record)) for record in _RECORD.findall(written)]

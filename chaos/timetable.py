@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +30,16 @@ class Turn:
         return self.row.name if len(self.row.databases) == 1 else f"{self.row.name} ({self.database})"
 
 
-async def run_all(turns: Sequence[Turn], lanes: int, folder: Path) -> list[Result]:
-    """The results, in the order of the turns. Long ones begin first, so that none is left over alone at the end."""
+async def run_all(turns: Sequence[Turn], lanes: int, folder: Path, ended: Callable[[Result], None]) -> list[Result]:
+    """The results, in the order of the turns; `ended` is told each at once. Long ones begin first, so that none is left
+    over alone at the end."""
     results: dict[str, Result] = {}
     gate = asyncio.Semaphore(lanes)
 
     async def one(turn: Turn) -> None:
         async with gate:
             results[turn.name] = await run_one(turn, folder)
+        ended(results[turn.name])
 
     together = sorted((turn for turn in turns if not turn.row.alone), key=lambda turn: -turn.row.takes)
     async with asyncio.TaskGroup() as running:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-from chaos.__main__ import load
-from chaos.report import Outcome, Result, page, summary, table
+from chaos.__main__ import _renew, load
+from chaos.report import Outcome, Result, page, recorded, summary, table
 from chaos.rows import NAMES
 from chaos.timetable import Turn, run_one
 
@@ -45,6 +46,16 @@ def test_the_page_has_one_line_for_each_row_and_its_bars_are_escaped() -> None:
     lines = page([KEPT, BROKEN], ["some day"]).splitlines()
     assert "| `uploads` | 500 are 500 | 500 are 500 \\| cut 1,400 times | kept | 34 s |" in lines
     assert "- not kept: I1 x: acknowledged, but there is no row" in lines
+
+
+def test_a_page_is_renewed_row_by_row_and_says_the_same_of_the_others(tmp_path: Path) -> None:
+    written, odd = (
+        tmp_path / "page.md",
+        replace(KEPT, outcome=Outcome(figures=["a --> in it"], problems=[]), circumstances="some day"),
+    )
+    for result in (BROKEN, KEPT, odd):
+        _renew(written, result, ["head"])
+    assert recorded(written.read_text()) == [BROKEN, odd]
 
 
 async def test_a_row_whose_process_ends_without_a_result_is_a_broken_promise(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Starts the product's programs by forking a process that has imported what they import and done nothing else: a start
 costs a tenth of the processor time, so that thousands of kills are dealt in an hour instead of a day.
 
-What a program does from its first own line on is the same. `python -m chaos.nursery FD` is that process; it is spoken to
-over the socket FD, a line of JSON a message.
+What a program does from its first own line on is the same. `python -m chaos.nursery FD MODULE...` is that process; it is
+spoken to over the socket FD, a line of JSON a message.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ class Nursery:
         self._hearing = asyncio.create_task(self._hear())
 
     @classmethod
-    async def open(cls, env: Mapping[str, str], cwd: Path) -> Nursery:
-        """Returns when everything is imported. `env` is what is looked at on the way: where metrics go, say."""
+    async def open(cls, env: Mapping[str, str], cwd: Path, known: Sequence[str] = KNOWN) -> Nursery:
+        """Returns when the modules `known` are imported. `env` is what they look at on the way: where metrics go, say."""
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "chaos.nursery", str(theirs.fileno())),
+                *(sys.executable, "-m", "chaos.nursery", str(theirs.fileno()), *known),
                 cwd=cwd,
                 env=dict(env),
                 pass_fds=(theirs.fileno(),),
@@ -170,7 +170,7 @@ def become(wish: Mapping[str, Any]) -> None:
 def main() -> None:
     """Imports, says so, and serves."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the harness says when
-    for name in KNOWN:
+    for name in sys.argv[2:]:
         importlib.import_module(name)
     gc.freeze()
     wishes = socket.socket(fileno=int(sys.argv[1]))

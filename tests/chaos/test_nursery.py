@@ -22,9 +22,13 @@ if __name__ == "__main__":
 """
 
 
+async def opened(folder: Path) -> Nursery:
+    return await Nursery.open({**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, folder, known=())
+
+
 @pytest.fixture
 async def nursery(tmp_path: Path) -> AsyncIterator[Nursery]:
-    nursery = await Nursery.open({**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, tmp_path)
+    nursery = await opened(tmp_path)
     yield nursery
     await nursery.close()
 
@@ -53,7 +57,7 @@ async def test_a_forked_process_can_be_killed_and_its_brothers_live_on(nursery: 
 
 
 async def test_nobody_is_left_when_the_nursery_ends(tmp_path: Path) -> None:
-    nursery = await Nursery.open({**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, tmp_path)
+    nursery = await opened(tmp_path)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     born = await nursery.start([sys.executable, str(program), "60"], {"WORD": ""}, tmp_path, tmp_path / "words.log")

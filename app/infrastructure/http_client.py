@@ -198,15 +198,20 @@ class _Upload:
 
     async def write(self, payload: Payload, writer: StreamWriter) -> None:
         left = payload.length
+        async with aclosing(self._made(payload)) as batches:
+            async for batch in batches:
+                for piece in batch:
+                    await writer.write(piece, drain=False)
+                    left -= len(piece)
+                self._handed_over = left <= 0
+                await writer.drain()
+                self._progress()
+
+    async def _made(self, payload: Payload) -> AsyncGenerator[Sequence[bytes], None]:
         try:
             async with aclosing(payload.batches()) as batches:
                 async for batch in batches:
-                    for piece in batch:
-                        await writer.write(piece, drain=False)
-                        left -= len(piece)
-                    self._handed_over = left <= 0
-                    await writer.drain()
-                    self._progress()
+                    yield batch
         except Exception as error:  # the transport would hide it behind an error of its own
             self.failure = error
             raise

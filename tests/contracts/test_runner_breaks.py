@@ -68,9 +68,9 @@ async def test_a_connection_that_breaks_after_the_body_may_have_run(stage: Stage
 
 async def test_silence_after_the_body_may_have_run(stage: Stage) -> None:
     stage.far.will(hang)
-    trouble = await stage.trouble(await stage.job(), timeout=timedelta(seconds=0.2))
+    trouble = await stage.trouble(await stage.job(), timeout=timedelta(seconds=1))
     assert trouble.kind == TroubleKind.NO_ANSWER
-    assert str(trouble) == "no answer within 0.2 s"
+    assert str(trouble) == "no answer within 1 s"
 
 
 async def test_a_far_side_that_stops_reading_certainly_did_not_run(stage: Stage) -> None:
@@ -104,8 +104,8 @@ async def test_an_answer_without_end_is_cut_off(stage: Stage) -> None:
             await asyncio.sleep(0.02)
 
     stage.far.will(drip)
-    async with asyncio.timeout(3):
-        event = await stage.runner(timeout=timedelta(seconds=0.3)).run(await stage.job())
+    async with asyncio.timeout(10):
+        event = await stage.runner(timeout=timedelta(seconds=1)).run(await stage.job())
     assert isinstance(event, Delivered)
 
 

@@ -12,11 +12,13 @@ from bench.report import Goal, Report, Samples, at_least, at_most, holds, middle
 from bench.stage import Sample, Stage, empty
 
 IN_FLIGHT = 100
+IN_HAND = 150  # jobs of a worker: those in flight, and those whose start or end is being recorded
 PATIENCE = 40.0
 NOTE = (
     "Each worker is stopped while its queue is filled with 100 KB files, and let go on: the rate runs from the first delivery that "
     "the far side sees to the last answer it gives, CPU is that of the worker's processes until its books are done. Callslip runs with "
-    f"`IN_FLIGHT={IN_FLIGHT}` (8 is the default). The peers read the file and post it in their library's usual way, and record nothing."
+    f"`IN_FLIGHT={IN_FLIGHT}` (8 is the default), which bounds what the far side has at a time, and `WORKER_CONCURRENCY={IN_HAND}` "
+    "(100), which bounds what the worker has in hand. The peers read the file and post it in their library's usual way, and record nothing."
 )
 # How many jobs each gets: one to two seconds' worth.
 AT_ONCE = {
@@ -103,7 +105,7 @@ def _drain(stage: Stage, worker: Running, count: int, booked: Callable[[], None]
 
 
 def _ours(stage: Stage, count: int, begin: str, wrong: list[str]) -> Callable[[], Sample]:
-    service = Callslip(stage, IN_FLIGHT=str(IN_FLIGHT), CALLBACK_TIMEOUT="1h")
+    service = Callslip(stage, IN_FLIGHT=str(IN_FLIGHT), WORKER_CONCURRENCY=str(IN_HAND), CALLBACK_TIMEOUT="1h")
     service.start_api()
     worker = service.start_worker()
     worker.pause()

@@ -13,7 +13,7 @@ import aiohttp
 
 from chaos import checker
 from chaos.clients import Clients, Upload, hand_in_all, upload
-from chaos.collect import stop_and_collect, until_ended
+from chaos.collect import stop_and_collect, uneasy, until_ended
 from chaos.evidence import Evidence
 from chaos.journal import Journal
 from chaos.parts import Part
@@ -60,7 +60,7 @@ class Striker:
         while self.blows.kills.total() < enough:
             await asyncio.sleep(self._chance.uniform(*GAP))
             part = self._victim()
-            if part is None:
+            if part is None or (part.name.startswith("worker") and await uneasy(self._stack)):
                 continue
             name = part.name
             if self._chance.random() < PAUSED:

@@ -26,7 +26,7 @@ import aiohttp
 
 from chaos import checker, github, step_checker
 from chaos.clients import TROUBLES
-from chaos.collect import query, stop_and_collect, until_ended
+from chaos.collect import query, stop_and_collect, uneasy, until_ended
 from chaos.evidence import Evidence, Violation
 from chaos.journal import Journal, read
 from chaos.report import Outcome, RowProgram, in_words
@@ -56,9 +56,6 @@ PLACES = (
 )
 _CALL_AT = re.compile(r"^(?:\d+ +)?(\d+\.\d+) \w+\(", re.MULTILINE)
 OVER = datetime(2026, 1, 1, tzinfo=UTC)  # schedules are put back to minutes before this
-UNEASY = """
-SELECT count(*) AS n FROM job_log WHERE lost_leases >= 2 AND status IN ('queued', 'processing')
-"""  # one more kill and the job, not the worker, would be taken for the culprit: what the product promises, too
 DOCUMENT = (
     "{name} keep the night. An owl hears a mouse under the snow. {name} were counted in {year}. Owls fly silently."
 )
@@ -225,7 +222,7 @@ class Row:
         """Once somebody is there who may be killed."""
         while True:
             awake = [part for part in self.stack.workers() if part.alive and monotonic() - part.began > START_TAKES]
-            if awake and not (await asyncio.to_thread(query, self.stack, UNEASY))[0]["n"]:
+            if awake and not await uneasy(self.stack):
                 self.tried.random += chance.choice(awake).kill()
                 return
             await asyncio.sleep(0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from app.launch.child import end_with_parent
 from chaos.nursery import Born, Nursery
 
 RESTART_AFTER = 0.1
+HALT = 0.2  # seconds
+HALTED = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 class Part:
@@ -88,6 +91,8 @@ class Part:
         """SIGKILL to all of it at once, as when power goes; says whether there was something to kill."""
         if not self.alive:
             return False
+        with suppress(psutil.NoSuchProcess):
+            _halt(psutil.Process(self.pid))
         for process in self.family():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -139,6 +144,15 @@ class Part:
         if self.status not in (0, -signal.SIGTERM):
             wrong.append(f"{self.name} ended with status {self.status}")
         return wrong
+
+
+def _halt(process: psutil.Process) -> None:
+    """A process that stands still has no child that is not known yet: one that PostgreSQL forked in the meantime would
+    live on, wait for a lock of the dead, and keep the server from starting again."""
+    process.suspend()
+    until = monotonic() + HALT
+    while process.status() not in HALTED and monotonic() < until:
+        time.sleep(0.001)
 
 
 def everyday_environment() -> dict[str, str]:

@@ -77,9 +77,11 @@ async def until_ended(stack: Stack, patience: float) -> float:
     return clock() - began
 
 
-async def until_tidy(stack: Stack, patience: float = 60.0) -> None:
-    """Waits until housekeeping has removed what killed uploads left behind."""
-    for _ in range(int(patience * 2)):
+async def until_tidy(stack: Stack) -> None:
+    """Waits until housekeeping has removed what killed uploads left behind. It compares a thousand files with their rows
+    in a round, and a round is sixty sweeps."""
+    until = asyncio.get_running_loop().time() + 60 + sum(1 for _ in _stored(stack)) / 25
+    while asyncio.get_running_loop().time() < until:
         stored, known = {path.name for path in _stored(stack)}, await asyncio.to_thread(query, stack, ROWS)
         if not _incoming(stack) and stored <= {str(row["job_id"]) for row in known}:
             return

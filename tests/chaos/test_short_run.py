@@ -25,5 +25,5 @@ async def test_nothing_is_lost_stuck_or_done_twice_while_processes_are_killed_an
 
 
 async def test_edits_behind_the_services_back_are_found_and_called_by_their_name(tmp_path: Path) -> None:
-    outcome = await edits.run(small(tmp_path / "edits", 0.03))
+    outcome = await edits.run(small(tmp_path / "edits", 0.015))
     assert not outcome.problems, outcome

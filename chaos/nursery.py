@@ -79,7 +79,9 @@ class Nursery:
         return cls(process, reader, writer)
 
     async def start(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path) -> Born:
-        """A process that does what `command` says, with its words in `log`."""
+        """A process that does what `command` says, with its words in `log`. Raises RuntimeError where the nursery has ended."""
+        if self._hearing.done():
+            raise RuntimeError("the nursery has ended")
         number = next(self._numbers)
         self._expected[number] = asyncio.get_running_loop().create_future()
         wish = {"number": number, "command": list(command), "env": dict(env), "cwd": str(cwd), "log": str(log)}
@@ -87,15 +89,20 @@ class Nursery:
         return await self._expected[number]
 
     async def _hear(self) -> None:
-        while line := await self._reader.readline():
-            told = json.loads(line)
-            if "status" in told:
-                born = self._living.pop(told["pid"])
-                born.returncode = told["status"]
-                born.ended.set()
-            else:
-                born = self._living[told["pid"]] = Born(told["pid"])
-                self._expected.pop(told["number"]).set_result(born)
+        with suppress(ConnectionError):  # as good as the end of what it says
+            while line := await self._reader.readline():
+                self._heard(json.loads(line))
+        for expected in self._expected.values():
+            expected.set_exception(RuntimeError("the nursery has ended"))
+
+    def _heard(self, told: Mapping[str, int]) -> None:
+        if "status" in told:
+            born = self._living.pop(told["pid"])
+            born.returncode = told["status"]
+            born.ended.set()
+        else:
+            born = self._living[told["pid"]] = Born(told["pid"])
+            self._expected.pop(told["number"]).set_result(born)
 
     async def close(self) -> None:
         """Ends it, and with it all that it started."""

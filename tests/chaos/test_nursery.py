@@ -69,3 +69,10 @@ async def test_nobody_is_left_when_the_nursery_ends(tmp_path: Path) -> None:
             return
         await asyncio.sleep(0.05)
     pytest.fail("it is still there")
+
+
+async def test_who_asks_a_nursery_that_was_killed_is_told_so(nursery: Nursery, tmp_path: Path) -> None:
+    nursery._process.kill()
+    for _ in range(2):  # the first may be on its way when it dies
+        with pytest.raises((RuntimeError, ConnectionError)):
+            await asyncio.wait_for(nursery.start([sys.executable, "-"], {}, tmp_path, tmp_path / "words.log"), 20)

@@ -80,7 +80,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
     app.mount("/rq", GuardedDashboard())
     install_problems(app)
     describe(app, {"JobCallbackPayload": JobCallbackPayload})
-    app.add_middleware(Shortcuts, shortcuts=[jobs.SUBMIT, jobs.LOOK])
+    app.add_middleware(Shortcuts, shortcuts=[jobs.SUBMIT, jobs.LOOK, callbacks.USUAL])
     app.add_middleware(Lingering)
     app.add_middleware(RequestContext)
     return app

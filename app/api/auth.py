@@ -51,8 +51,14 @@ def client_of(services: Services, key: str) -> str | None:
 
 def client_of_request(services: Services, request: Request) -> str | None:
     """The name of the client whose key this request carries in the usual way."""
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return client_of(services, key) if scheme == "Bearer" else None
+    key = bearer(request)
+    return client_of(services, key) if key else None
+
+
+def bearer(request: Request) -> str | None:
+    """The token that this request carries as most do; one that is written otherwise is FastAPI's to read."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token if scheme == "Bearer" and token == token.strip() else None
 
 
 async def client(services: Ours, credentials: ApiKey) -> str:

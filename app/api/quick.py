@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from fastapi import Request, Response
-from starlette.routing import BaseRoute
+from fastapi import APIRouter, Request, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.problems import problem_for
@@ -20,14 +20,17 @@ Usual = Callable[[Request], Awaitable[Response] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortcut:
-    """The usual requests of a route; `route` takes the others. Its whole path is `path`, or where `parameter` names its
-    last piece, all that stands before that."""
+    """The usual requests of a route, which takes the others itself."""
 
-    route: BaseRoute
-    method: str
-    path: str
+    route: Route
     usual: Usual
-    parameter: str | None = None
+
+
+def shortcut(router: APIRouter, usual: Usual) -> Shortcut:
+    """The shortcut of the route that was added to the router last."""
+    route = router.routes[-1]
+    assert isinstance(route, Route)  # noqa: S101 - what a router's methods add
+    return Shortcut(route=route, usual=usual)
 
 
 class Shortcuts:
@@ -36,7 +39,7 @@ class Shortcuts:
 
     def __init__(self, app: ASGIApp, shortcuts: Iterable[Shortcut]) -> None:
         self._app = app
-        self._shortcuts = {(one.method, one.path, one.parameter is not None): one for one in shortcuts}
+        self._shortcuts = tuple(shortcuts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
@@ -55,10 +58,9 @@ class Shortcuts:
 
     def _shortcut(self, scope: Scope) -> Shortcut | None:
         method, path = scope["method"], scope["path"]
-        if whole := self._shortcuts.get((method, path, False)):
-            return whole
-        before, _, last = path.rpartition("/")
-        shortcut = self._shortcuts.get((method, before, True)) if last else None
-        if shortcut:
-            scope["path_params"] = {shortcut.parameter: last}
-        return shortcut
+        for shortcut in self._shortcuts:
+            found = shortcut.route.path_regex.match(path) if method in (shortcut.route.methods or ()) else None
+            if found:
+                scope["path_params"] = found.groupdict()
+                return shortcut
+        return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.domain.models import JobId
 from app.domain.signing import Scope, sign_webhook
 from tests.api.forms import CONTENT_TYPE, form, part
 from tests.api.test_strict_json import LIES
@@ -43,6 +44,26 @@ async def test_progress_and_a_result_are_applied(api, path, bearer):
     job = answer.json()["job"]
     assert (job["status"], job["result"], job["execution_id"]) == ("success", {"a": 1}, "17")
     assert job["notion_page_url"] == SUCCESS["notion_page_url"]
+
+
+@pytest.mark.parametrize(
+    ("right", "body"),
+    [(True, b'{"status": "success"}'), (True, b'{"status": "bad"}'), (True, b"{"), (False, b'{"status": "success"}')],
+    ids=["a result", "a refused field", "no JSON", "a wrong token"],
+)
+async def test_the_short_way_and_the_whole_way_answer_and_are_logged_alike(world, api, png, caplog, right, body):
+    answers = []
+    for scheme in ("Bearer ", "bearer ", "Bearer  "):  # only the first is not left to FastAPI's solver
+        job_id = (await api.post(JOBS, files={"file": ("receipt.png", png)})).json()["job_id"]
+        caplog.set_level("INFO")
+        token = world.token(Scope.CALLBACK, JobId(UUID(job_id))) if right else "wrong"
+        headers = JSON | {"Authorization": scheme + token}
+        answers.append(await api.post(f"{JOBS}/{job_id}/callback", content=body, headers=headers))
+    assert len({each.status_code for each in answers}) == 1
+    assert len({tuple(each.headers) for each in answers}) == 1
+    assert len({tuple(each.json()) for each in answers}) == 1
+    routes = [each.route for each in caplog.records if each.getMessage() == "request"]
+    assert [each for each in routes if each != JOBS] == [f"{JOBS}/{{job_id}}/callback"] * 3
 
 
 async def test_a_result_may_be_deep_and_is_shown_as_it_was_sent(api, path, bearer):

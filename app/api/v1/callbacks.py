@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from app.api.auth import WRONG_CALLBACK, CallbackToken, Ours, job_id_of
+from app.api.auth import WRONG_CALLBACK, CallbackToken, Ours, bearer, job_id_of
 from app.api.body import read_body
 from app.api.openapi import CALLBACK, PROBLEMS
+from app.api.quick import shortcut
 from app.api.v1 import schemas, views
 from app.api.v1.callback_payload import check_payload, read_fields
 from app.api.v1.submissions import pace_of
@@ -27,8 +28,20 @@ _SIGNATURE = ("webhook-id", "webhook-timestamp", "webhook-signature")
 @router.post("/{job_id}/callback", response_model=schemas.CallbackAnswer, openapi_extra=CALLBACK)
 async def callback(job_id: str, request: Request, services: Ours, token: CallbackToken) -> Response:
     """Report progress, success or failure. A repeat, or a report that comes too late, is answered `applied: false`."""
+    return await _apply(request, services, job_id, token.credentials if token else None)
+
+
+def _callback_as_usual(request: Request) -> Awaitable[Response] | None:
+    token = bearer(request)
+    return _apply(request, request.app.state.services, request.path_params["job_id"], token) if token else None
+
+
+USUAL = shortcut(router, _callback_as_usual)
+
+
+async def _apply(request: Request, services: Services, job_id: str, token: str | None) -> Response:
     try:
-        wanted, fields = await _authentic_fields(request, services, job_id, token.credentials if token else None)
+        wanted, fields = await _authentic_fields(request, services, job_id, token)
         answer = await services.tasks.callback(wanted, check_payload(fields).callback())
     except JobNotFound:
         raise NotAuthentic(WRONG_CALLBACK) from None  # existence is not told

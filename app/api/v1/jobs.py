@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from app.api.auth import Client, JobIdInPath, Ours, client, client_of_request, job_id_of
 from app.api.openapi import PROBLEMS, SUBMISSION
-from app.api.quick import Shortcut
+from app.api.quick import shortcut
 from app.api.rate_limit import rate_limit
 from app.api.v1 import schemas, views
 from app.api.v1.conditional import matches
@@ -64,7 +64,7 @@ router.add_api_route(
     response_model=schemas.JobCreationResponse,
     openapi_extra=SUBMISSION,
 )
-SUBMIT = Shortcut(route=router.routes[-1], method="POST", path=router.prefix, usual=_submit_as_usual)
+SUBMIT = shortcut(router, _submit_as_usual)
 
 
 async def look(
@@ -99,7 +99,7 @@ router.add_api_route(
     dependencies=[Depends(client)],
     responses={304: {"description": "It is the one that is known"}},
 )
-LOOK = Shortcut(route=router.routes[-1], method="GET", path=router.prefix, usual=_look_as_usual, parameter="job_id")
+LOOK = shortcut(router, _look_as_usual)
 
 
 @router.get("", response_model=schemas.JobList, dependencies=[Depends(client)])

@@ -126,7 +126,11 @@ async def _schemathesis(setup: Setup, stack: Stack, each: int, seed: int, settin
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    words, _ = await process.communicate()
+    try:
+        words, _ = await process.communicate()
+    finally:
+        if process.returncode is None:  # the run is broken off
+            process.kill()
     (setup.folder / f"schemathesis-{seed}.log").write_bytes(words)
     if not said.exists():
         return f"schemathesis ended with status {process.returncode}: {words[-800:].decode('utf-8', 'replace')}"

@@ -7,14 +7,12 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from app.domain.models import JobId
-
 
 class Written(NamedTuple):
-    """That a line was written: when, in which job, as which version, with which hash."""
+    """That a line was written: when, in which job (by its text), as which version, with which hash."""
 
     at: datetime
-    job_id: JobId
+    job_id: str
     version: int
     hash: str
 

@@ -15,5 +15,5 @@ class MemoryTimeline:
     async def written(self, since: datetime, limit: int, after: Written | None = None) -> list[Written]:
         with self._memory.lock:
             lines = [line for lines in self._memory.lines.values() for line in lines if line.at >= since]
-        ordered = sorted(Written(line.at, line.job_id, line.version, line.hash) for line in lines)
+        ordered = sorted(Written(line.at, str(line.job_id), line.version, line.hash) for line in lines)
         return [line for line in ordered if after is None or line[:3] > after[:3]][:limit]

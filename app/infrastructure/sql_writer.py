@@ -175,7 +175,7 @@ class GroupWriter:
     def _outcomes(self, changes: list[Change]) -> list[Outcome]:
         # Any order but that of the ids, the same in all processes, deadlocks on PostgreSQL. Python's sort keeps the
         # order of one job's lines.
-        order = sorted(range(len(changes)), key=lambda index: changes[index].job_id)
+        order = sorted(range(len(changes)), key=lambda index: changes[index].job_id.int)
         outcomes: list[Outcome] = [None] * len(changes)
         try:
             found = self._write([changes[index] for index in order])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
-from app.domain.models import JobId
 from app.domain.record_ports import Written
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_tables import BY_TIME
@@ -23,7 +23,7 @@ class SqlTimeline:
             behind = f"AND ({_COLUMNS}) > (:since, :job_id, :version)"
             values |= {
                 "since": self._codec.time_in(after.at),
-                "job_id": self._codec.id_in(after.job_id),
+                "job_id": self._codec.id_in(UUID(after.job_id)),
                 "version": after.version,
             }
         rows = await self._database.rows(
@@ -31,5 +31,5 @@ class SqlTimeline:
             f" WHERE at >= :since {behind} ORDER BY {_COLUMNS} LIMIT :limit",
             values,
         )
-        out, name = self._codec.time_out, self._codec.id_out
-        return [Written(out(at), JobId(name(job_id)), version, digest) for at, job_id, version, digest in rows]
+        out = self._codec.time_out
+        return [Written(out(at), str(job_id), version, digest) for at, job_id, version, digest in rows]

@@ -83,7 +83,6 @@ def _newest(written: list[Written], known: dict[str, int]) -> dict[str, tuple[in
     """The newest line of each job that is not known yet; makes it known."""
     heads: dict[str, tuple[int, str]] = {}
     for line in written:
-        job_id = str(line.job_id)
-        if line.version > known.get(job_id, 0):
-            known[job_id], heads[job_id] = line.version, (line.version, line.hash)
+        if line.version > known.get(line.job_id, 0):
+            known[line.job_id], heads[line.job_id] = line.version, (line.version, line.hash)
     return heads

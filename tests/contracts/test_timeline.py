@@ -24,7 +24,7 @@ SECOND = timedelta(seconds=1)
 async def filled(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Timeline, list[Written]]]:
     """A timeline over three jobs of the same second, and what it ought to tell."""
     steps = [one for _ in range(3) for one in _life()]
-    wanted = sorted(Written(line.at, line.job_id, line.version, line.hash) for _, line in steps)
+    wanted = sorted(Written(line.at, str(line.job_id), line.version, line.hash) for _, line in steps)
     if request.param == "memory":
         memory = MemoryJobs()
         for job, line in steps:

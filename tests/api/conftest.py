@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from app.domain.models import JobId
-from tests.api.description import Described
+from tests.api.description import described
 from tests.api.world import AUTH, World
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\6\0\0\0\x1f\x15\xc4\x89" + b"\0" * 64
@@ -25,8 +25,7 @@ async def api(world):
     app = world.app()
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-        described = Described(app)
-        hooks = {"response": [described.check]}
+        hooks = {"response": [described().check]}
         async with httpx.AsyncClient(
             transport=transport, base_url="http://callslip.test", headers=AUTH, event_hooks=hooks
         ) as client:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +13,13 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from app.api.problems import Problem
+from tests.api.world import World
+
+
+@cache  # the same for every application, and to make it takes longer than most tests
+def described() -> Described:
+    """What `/openapi.json` promises."""
+    return Described(World(Path()).app())
 
 
 class Described:

@@ -15,7 +15,7 @@ from app.bootstrap.services import open_services
 from app.core.settings import Settings
 from app.domain.models import JobId
 from app.services import Services
-from tests.api.description import Described
+from tests.api.description import described
 from tests.workflows.corpus import write_corpus
 
 KEY = "ada-key-0123456789abcdefgh"
@@ -74,7 +74,7 @@ def open_desk(tmp_path, corpus):
             async with app.router.lifespan_context(app):
                 transport = httpx.ASGITransport(app)
                 headers = {"Authorization": f"Bearer {KEY}"}
-                hooks = {"response": [Described(app).check]}
+                hooks = {"response": [described().check]}
                 async with httpx.AsyncClient(
                     transport=transport, base_url="http://test", headers=headers, event_hooks=hooks
                 ) as http:

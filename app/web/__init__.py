@@ -28,5 +28,5 @@ def install(app: FastAPI, *, read_parts: ReadParts) -> None:
         audit_page.router,
         reference.router,
     ):
-        app.include_router(part)
+        app.router.routes.extend(part.routes)  # as in `create_app`
     install_failures(app)

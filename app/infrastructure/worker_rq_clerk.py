@@ -24,7 +24,9 @@ LOOK_EVERY: Final = 0.25
 IDLE_WAIT: Final = 0.5  # how long an idle clerk listens before it looks up
 BUSY_WAIT: Final = 0.05  # with jobs in flight their ends must be booked, too
 ROUND: Final = 0.004  # with jobs in flight, rounds come no closer: they batch what happened
-STALE: Final = 1.5  # after so long without an answer the queue counts as unreachable
+# After so long without an answer the queue counts as unreachable: more than an idle clerk listens, and little enough that what
+# was rung for just then is found by the sweep a second later.
+STALE: Final = 0.75
 LONGEST_PAUSE: Final = 1.0
 
 

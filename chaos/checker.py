@@ -105,7 +105,8 @@ def one_result(case: Case) -> Found:
 def delivered_was_received(case: Case) -> Found:
     """I5: what counts as delivered was received whole, authentic, and with the file's own bytes."""
     for job_id, lines in case.lines.items():
-        delivered = [line for line in lines if line.type in ("Delivered", "Completed") and not _in_doubt(line)]
+        told = ("Delivered", "Completed")
+        delivered = [line for line, trouble in _troubles(lines) if line.type in told and trouble != "no_answer"]
         row = case.rows.get(job_id)
         if not delivered or row is None or row.local:
             continue
@@ -140,19 +141,20 @@ def copies_are_bounded(case: Case) -> Found:
 
 def ambiguous(lines: Iterable[Line]) -> int:
     """How many of a job's events leave open whether the far side has it: lost leases, silence after the body, 500."""
-    count, kind = 0, None
+    open_ones = (("Delivered", "no_answer"), ("Postponed", "server_error"))
+    found = [
+        line.facts.get("lost_leases", 0) > 0 or (line.type, trouble) in open_ones for line, trouble in _troubles(lines)
+    ]
+    return sum(found)
+
+
+def _troubles(lines: Iterable[Line]) -> Iterator[tuple[Line, object]]:
+    """Each line, with the kind of trouble that it counts one more of. Facts hold what changed: a first trouble of another
+    kind leaves the count at 1."""
+    kind = None
     for line in lines:
         kind = line.facts.get("trouble_kind", kind)
-        troubled = {"trouble_kind", "trouble_count"} & line.facts.keys()
-        lost = line.facts.get("lost_leases", 0) > 0
-        if lost or (troubled and (_in_doubt(line, kind) or (line.type == "Postponed" and kind == "server_error"))):
-            count += 1
-    return count
-
-
-def _in_doubt(line: Line, kind: object = None) -> bool:
-    troubled = "trouble_count" in line.facts and line.facts["trouble_count"] is not None
-    return line.type == "Delivered" and troubled and line.facts.get("trouble_kind", kind or "no_answer") == "no_answer"
+        yield line, kind if {"trouble_kind", "trouble_count"} & line.facts.keys() else None
 
 
 def sends_do_not_overlap(case: Case) -> Found:

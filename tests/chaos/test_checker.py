@@ -195,6 +195,13 @@ def test_two_silences_in_a_row_count_twice() -> None:
     assert ambiguous([line for line in evidence.lines if line.job_id == evidence.rows[PLAIN].job_id]) == 2
 
 
+def test_a_first_silence_after_another_trouble_counts_though_the_count_stays_at_one() -> None:
+    busy = Postponed(delay=timedelta(), trouble=TroubleKind.UNAVAILABLE)
+    doubt, again = Delivered(due_in=SECOND, trouble=TroubleKind.NO_ANSWER), Postponed(delay=timedelta())
+    evidence = with_life(recorded(), PLAIN, [STARTED, busy, STARTED, doubt, again, STARTED, DELIVERED, DONE])
+    assert ambiguous([line for line in evidence.lines if line.job_id == evidence.rows[PLAIN].job_id]) == 1
+
+
 def test_a_failure_that_the_workflow_turned_into_success_is_one_result() -> None:
     evidence = with_line(recorded(), PLAIN, 5, type="Failed", after="failure")
     evidence = with_line(evidence, PLAIN, 6, type="Completed", before="failure")

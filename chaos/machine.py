@@ -20,10 +20,15 @@ def machine(place: Path) -> str:
 
 
 def commit(root: Path) -> str:
-    """What was run."""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=10"]
-    said = subprocess.run(command, check=False, capture_output=True, text=True)
-    return said.stdout.strip() or "unknown"
+    """What was run: the commit, `-dirty` where files differ from it. Pages of documentation are not run, and a run writes one."""
+    found = _git(root, "describe", "--always", "--abbrev=10")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)docs")
+    return f"{found}-dirty" if found and changed else found or "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    said = subprocess.run(["git", "-C", str(root), *arguments], check=False, capture_output=True, text=True)
+    return said.stdout.strip()
 
 
 def _system() -> str:

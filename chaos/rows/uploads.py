@@ -16,6 +16,7 @@ from chaos.stack import Setup, Stack, running
 
 AT_ONCE = 12
 MOST_CUTS = 5
+SHARE = 1000  # uploads at a time, as in `clean`, and for the same reason
 
 
 def request_of(stack: Stack, one: Upload) -> bytes:
@@ -64,8 +65,11 @@ async def run(setup: Setup) -> Outcome:
                     cuts[await cut_off(stack, upload, own)] += 1
                 return await clients.hand_in(upload)
 
-        ids = await asyncio.gather(*(one(upload, random.Random(chance.random())) for upload in uploads))
-        await until_ended(stack, 120)
+        ids: list[str | None] = []
+        for start in range(0, number, SHARE):
+            some = uploads[start : start + SHARE]
+            ids += await asyncio.gather(*(one(upload, random.Random(chance.random())) for upload in some))
+            await until_ended(stack, 120)
         await clients.close()
         evidence = await stop_and_collect(stack)
     problems = in_words(checker.check(evidence))

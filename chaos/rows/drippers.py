@@ -16,11 +16,13 @@ from chaos.stack import Setup, Stack, running
 LONGEST = 40.0
 PATIENCE = 75.0
 GOOD_EVERY = 0.05
+OPENED_EVERY = 0.005  # or all of them would send their byte in the same moment of each second, this program most of all
 KINDS = ("head", "body", "body without a key")
 
 
-async def drip(stack: Stack, kind: str) -> float | None:
-    """Seconds until the server had closed the connection; None when it never did."""
+async def drip(stack: Stack, kind: str, wait: float) -> float | None:
+    """Seconds until the server had closed the connection, which is opened after so long; None when it never did."""
+    await asyncio.sleep(wait)
     began = monotonic()
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
@@ -80,7 +82,7 @@ async def run(setup: Setup) -> Outcome:
             return [upload(chance, f"drip-{setup.seed}-{name}-{index}", 4096) for index in range(count)]
 
         quiet = await good_uploads(clients, some("before", 300))
-        dripping = [asyncio.create_task(drip(stack, KINDS[index % 3])) for index in range(number)]
+        dripping = [asyncio.create_task(drip(stack, KINDS[index % 3], index * OPENED_EVERY)) for index in range(number)]
         loud = await good_uploads(clients, some("beside", 600))
         closed = await asyncio.gather(*dripping)
         quiet = sorted(quiet + await good_uploads(clients, some("after", 300)))

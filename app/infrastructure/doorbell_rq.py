@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from app.domain.models import JobId
 
@@ -42,6 +45,25 @@ def connect(url: str, *, connect_timeout: float = 1.0, timeout: float = 2.0) -> 
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+
+
+def template(queue: Queue) -> dict[Any, Any]:
+    """What RQ stores of every doorbell in this queue. Each has a `data`, times and a status of its own beside it."""
+    job = Job("template", connection=queue.connection, serializer=JSONSerializer)
+    job.data = b""
+    job.origin, job.description, job.timeout = queue.name, DESCRIPTION, NO_TIMEOUT
+    job.result_ttl = job.failure_ttl = KEPT
+    return job.to_dict()
+
+
+def key(text: bytes) -> bytes:
+    """Where RQ keeps the job of this id."""
+    return Job.redis_job_namespace_prefix.encode() + text
+
+
+def packed(job_id: str) -> bytes:
+    """`data` as it is stored."""
+    return zlib.compress(data(job_id), 1)
 
 
 def data(job_id: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from redis.exceptions import RedisError
 from rq import Queue
-from rq.queue import EnqueueData
+from rq.job import JobStatus
 from rq.registry import (
     CanceledJobRegistry,
     DeferredJobRegistry,
@@ -23,12 +23,14 @@ from rq.registry import (
     StartedJobRegistry,
 )
 from rq.serializers import JSONSerializer
+from rq.utils import now, utcformat
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from app.domain.errors import Unavailable
 from app.domain.models import JobId
 from app.domain.protocols import QueueReport
 from app.infrastructure import doorbell_rq as doorbell
+from app.infrastructure import redis_batch
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -53,6 +55,7 @@ class RqJobQueue:
 
     def __init__(self, url: str, name: str, *, buffer: int = 10_000) -> None:
         self._queue = Queue(name, connection=doorbell.connect(url), serializer=JSONSerializer)
+        self._template = doorbell.template(self._queue)
         self._reader = doorbell.connect(url, connect_timeout=0.4, timeout=0.4)
         self._rung: deque[JobId] = deque(maxlen=buffer)
         self._bell = threading.Event()
@@ -133,17 +136,17 @@ class RqJobQueue:
                 self._closing.wait(GATHER)
 
     def _send(self, job_ids: list[JobId]) -> None:
-        if job_ids:
-            self._queue.enqueue_many(_message(job_id) for job_id in dict.fromkeys(job_ids))
-
-
-def _message(job_id: JobId) -> EnqueueData:
-    return Queue.prepare_data(
-        doorbell.FUNC,
-        args=(str(job_id),),
-        timeout=doorbell.NO_TIMEOUT,
-        result_ttl=doorbell.KEPT,
-        failure_ttl=doorbell.KEPT,
-        description=doorbell.DESCRIPTION,
-        job_id=str(job_id),
-    )
+        """As RQ's `enqueue_many` does it, which costs three times as much: it makes a job of each, and asks it."""
+        if not job_ids:
+            return
+        at = utcformat(now())
+        common = self._template | {"created_at": at, "enqueued_at": at, "status": JobStatus.QUEUED.value}
+        texts = [str(job_id) for job_id in dict.fromkeys(job_ids)]
+        with self._queue.connection.pipeline() as pipe:
+            pipe.sadd(Queue.redis_queues_keys, self._queue.key)
+            for text in texts:
+                pipe.hset(doorbell.key(text.encode()), mapping=common | {"data": doorbell.packed(text)})
+            pipe.rpush(self._queue.key, *texts)
+            told = redis_batch.transacted(pipe)
+        if refused := next((answer for answer in told if isinstance(answer, Exception)), None):
+            raise refused

@@ -23,7 +23,7 @@ from redis.client import Pipeline
 from redis.exceptions import ResponseError
 from rq import worker_registration
 from rq.executions import Execution, ExecutionRegistry
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 from rq.queue import Queue
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
 from rq.results import Result
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def job_key(self) -> bytes:
-        return _job_key(self.execution.job_id.encode())
+        return doorbell.key(self.execution.job_id.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class RqBooks(BaseWorker):
         self._started = StartedJobRegistry(queue=self._queue)
         self._finished = FinishedJobRegistry(queue=self._queue)
         self._failed = FailedJobRegistry(queue=self._queue)
-        self._template = self._job_template()
+        self._template = doorbell.template(self._queue)
         self._open: dict[JobId, Run] = {}
         self._begun: list[Run] = []
         self._ended: deque[tuple[Run, Outcome]] = deque(maxlen=UNBOOKED)
@@ -113,7 +113,7 @@ class RqBooks(BaseWorker):
         """Which of these messages are ours, and the id that is now at the head of the queue."""
         with self.connection.pipeline(transaction=False) as pipe:
             for text in texts:
-                pipe.hgetall(_job_key(text))
+                pipe.hgetall(doorbell.key(text))
             pipe.lrange(self._queue.key, 0, doorbell.PEEKED - 1)
             *stored, waiting = redis_batch.sent(pipe)
         found = [
@@ -130,7 +130,7 @@ class RqBooks(BaseWorker):
             for text in (*texts, *forged, *back):
                 pipe.lrem(self._taken, 1, text)  # type: ignore[arg-type]  # bytes are what Redis holds
             for text in forged:
-                pipe.delete(_job_key(text))
+                pipe.delete(doorbell.key(text))
             for text in reversed(back):
                 pipe.lpush(self._queue.key, text)
             pipe.execute(raise_on_error=False)
@@ -225,7 +225,7 @@ class RqBooks(BaseWorker):
                 pipe.zrem(self._started.key, entry)
                 pipe.delete(b"rq:execution:" + entry)
                 pipe.zrem(ExecutionRegistry.key_template.encode().replace(b"{0}", text), execution_id)
-                pipe.expire(_job_key(text), doorbell.KEPT)
+                pipe.expire(doorbell.key(text), doorbell.KEPT)
             pipe.execute(raise_on_error=False)
 
     def _tidy_taken(self) -> None:
@@ -264,8 +264,7 @@ class RqBooks(BaseWorker):
         if not whole:
             return fields
         since = utcformat(created_at(run.job_id)) if run.job_id.version == 7 else run.started_at
-        data = zlib.compress(doorbell.data(run.execution.job_id), 1)
-        return self._template | {"created_at": since, "data": data} | fields
+        return self._template | {"created_at": since, "data": doorbell.packed(run.execution.job_id)} | fields
 
     def _end(self, pipe: Pipeline, ending: Sequence[tuple[Run, Outcome]]) -> None:
         at = now()
@@ -292,13 +291,6 @@ class RqBooks(BaseWorker):
                 if shown:
                     pipe.zadd(registry.key, shown)
 
-    def _job_template(self) -> dict[str, Any]:
-        job = Job("template", connection=self.connection, serializer=JSONSerializer)
-        job.data = b""
-        job.origin, job.description, job.timeout = self._queue.name, doorbell.DESCRIPTION, doorbell.NO_TIMEOUT
-        job.result_ttl = job.failure_ttl = doorbell.KEPT
-        return job.to_dict()
-
     def _tell_figures(self, pipe: Pipeline) -> None:
         self.last_heartbeat = now()
         state = WorkerStatus.BUSY if self._open else WorkerStatus.IDLE
@@ -324,7 +316,3 @@ def _result(execution: Execution, outcome: Outcome, ended_at: float) -> dict[Any
     if outcome.error is not None:
         fields["exc_string"] = b64encode(zlib.compress(outcome.error.encode())).decode()
     return fields
-
-
-def _job_key(text: bytes) -> bytes:
-    return Job.redis_job_namespace_prefix.encode() + text

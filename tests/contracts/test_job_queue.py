@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from rq import Queue
@@ -12,7 +14,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from app.domain.errors import Unavailable
+from app.domain.models import JobId
 from app.domain.protocols import JobQueue
+from app.infrastructure import doorbell_rq as doorbell
 from app.infrastructure.memory_queue import MemoryJobQueue
 from app.infrastructure.queue_rq import RqJobQueue
 from tests.contracts.redis_fixtures import (
@@ -83,6 +87,25 @@ async def test_a_doorbell_carries_an_id_and_nothing_else(valkey: RealValkey, rq_
     assert (job.id, list(job.args), job.kwargs, job.instance) == (str(job_id), [str(job_id)], {}, None)
     assert (job.func_name, job.timeout, job.result_ttl, job.failure_ttl) == ("app.worker.run_job", -1, 60, 60)
     assert str(job_id) not in (job.description or "")
+
+
+async def test_a_doorbell_is_stored_as_rq_itself_would_store_it(valkey: RealValkey, rq_queue: RqJobQueue) -> None:
+    ours, theirs = new_id(), new_id()
+    await rung(rq_queue, ours)
+    known_queues = valkey.client.smembers("rq:queues")
+    told: dict[str, Any] = {"timeout": -1, "result_ttl": 60, "failure_ttl": 60, "description": doorbell.DESCRIPTION}
+    message = Queue.prepare_data(doorbell.FUNC, args=(str(theirs),), job_id=str(theirs), **told)
+    Queue("q", connection=valkey.client, serializer=JSONSerializer).enqueue_many([message])
+
+    def stored(job_id: JobId) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = valkey.client.hgetall(f"rq:job:{job_id}")
+        plain = zlib.decompress(found[b"data"]).replace(str(job_id).encode(), b"ID")
+        return found | {b"data": plain, b"created_at": b"", b"enqueued_at": b""}
+
+    assert stored(ours) == stored(theirs)
+    assert valkey.client.ttl(f"rq:job:{ours}") == valkey.client.ttl(f"rq:job:{theirs}")
+    assert valkey.client.lrange("rq:queue:q", 0, -1) == [str(ours).encode(), str(theirs).encode()]
+    assert known_queues == valkey.client.smembers("rq:queues")
 
 
 async def test_a_thousand_doorbells_all_arrive_in_order(valkey: RealValkey) -> None:

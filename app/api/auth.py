@@ -4,7 +4,7 @@ read."""
 from __future__ import annotations
 
 import hmac
-from typing import Annotated
+from typing import Annotated, NoReturn
 from uuid import UUID
 
 from fastapi import Depends, Request, Security
@@ -55,6 +55,11 @@ def client_of_request(services: Services, request: Request) -> str | None:
     return client_of(services, key) if key else None
 
 
+async def refused() -> NoReturn:
+    """The answer to a key that nobody has. Raises NotAuthentic."""
+    raise NotAuthentic(WRONG_KEY)
+
+
 def bearer(request: Request) -> str | None:
     """The token that this request carries as most do; one that is written otherwise is FastAPI's to read."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -64,9 +69,7 @@ def bearer(request: Request) -> str | None:
 async def client(services: Ours, credentials: ApiKey) -> str:
     """The client's name. Raises NotAuthentic."""
     name = client_of(services, credentials.credentials) if credentials else None
-    if name is None:
-        raise NotAuthentic(WRONG_KEY)
-    return name
+    return name or await refused()
 
 
 Client = Annotated[str, Depends(client)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 from chaos import checker
 from chaos.clients import Clients, hand_in_all, upload
@@ -33,10 +36,24 @@ def askew(stack: Stack) -> None:
         part.kill()
 
 
+async def until_all_work(stack: Stack, uploads: Callable[[], Awaitable[object]], patience: float = 60.0) -> None:
+    """Hands in one after the other until each worker has had one: who is still starting has no clock that could be wrong."""
+    until = monotonic() + patience
+    while silent := [worker.name for worker in stack.workers() if not log_of(stack, worker.name).stat().st_size]:
+        if monotonic() > until:
+            raise RuntimeError(f"{silent} took no job: {stack.last_words()}")
+        await uploads()
+        await asyncio.sleep(0.1)
+
+
+def log_of(stack: Stack, name: str) -> Path:
+    """Where a part's output goes."""
+    return stack.folder / f"{name}.log"
+
+
 def believed(stack: Stack, name: str) -> float:
     """By how many seconds a worker's clock is off, as the last line of its log says."""
-    log = stack.folder / f"{name}.log"
-    line = log.read_bytes().splitlines()[-1]
+    line = log_of(stack, name).read_bytes().splitlines()[-1]
     return (datetime.fromisoformat(json.loads(line)["at"]) - datetime.now(UTC)).total_seconds()
 
 
@@ -51,6 +68,10 @@ async def run(setup: Setup) -> Outcome:
         askew(stack)
         await stack.until_ready()
         clients = Clients(stack, Journal(stack.folder / "clients.jsonl"))
+        numbers = itertools.count()
+        await until_all_work(
+            stack, lambda: clients.hand_in(upload(chance, f"first-{setup.seed}-{next(numbers)}", 2000))
+        )
         uploads = [upload(chance, f"clock-{setup.seed}-{index}", 2000) for index in range(number)]
         await hand_in_all(clients, uploads, 0.05)
         await until_ended(stack, 60)

@@ -3,55 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import Sequence
 from time import monotonic
 
 from chaos import checker
 from chaos.clients import Clients, Upload, upload
 from chaos.collect import stop_and_collect, until_ended
+from chaos.drip import KINDS, OPENED_EVERY
 from chaos.journal import Journal
 from chaos.report import Outcome, RowProgram, in_words
-from chaos.stack import Setup, Stack, running
+from chaos.stack import ROOT, Setup, Stack, running
 
 LONGEST = 40.0
-PATIENCE = 75.0
 GOOD_EVERY = 0.05
-OPENED_EVERY = 0.005  # or all of them would send their byte in the same moment of each second, this program most of all
-KINDS = ("head", "body", "body without a key")
 
 
-async def drip(stack: Stack, kind: str, wait: float) -> float | None:
-    """Seconds until the server had closed the connection, which is opened after so long; None when it never did."""
-    await asyncio.sleep(wait)
-    began = monotonic()
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
-    except OSError:
-        return 0.0
-    key = stack.headers["Authorization"] if kind == "body" else "Bearer none"
-    head = (
-        f"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n"
-        "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n"
-    )
-    body = '\r\n--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    writer.write(head.encode() + (b"X-Slow: " if kind == "head" else body.encode()))
-    closed = asyncio.create_task(_until_closed(reader))
-    try:
-        while not closed.done() and monotonic() - began < PATIENCE:
-            writer.write(b"a")
-            await writer.drain()
-            await asyncio.wait([closed], timeout=1.0)
-    except OSError:
-        return monotonic() - began
-    finally:
-        writer.close()
-        closed.cancel()
-    return monotonic() - began if closed.done() else None
+class Dripping:
+    """The clients that drip, in their own process."""
 
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        self._process, self._said = process, process.stdout
 
-async def _until_closed(reader: asyncio.StreamReader) -> None:
-    while await reader.read(4096):
-        pass
+    @classmethod
+    async def begin(cls, stack: Stack, number: int) -> Dripping:
+        """They open their connections."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "chaos.drip", str(stack.port), str(number)),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        process.stdin.write(stack.headers["Authorization"].encode() + b"\n")
+        return cls(process)
+
+    async def until_open(self) -> None:
+        """Returns when all of them are connected."""
+        await self._said.readline()
+
+    async def closed(self) -> list[list[float | None]]:
+        """After how many seconds the service had closed them, by kind."""
+        found: list[list[float | None]] = json.loads(await self._said.read())
+        await self._process.wait()
+        return found
 
 
 async def good_uploads(clients: Clients, uploads: Sequence[Upload]) -> list[float]:
@@ -82,24 +79,26 @@ async def run(setup: Setup) -> Outcome:
             return [upload(chance, f"drip-{setup.seed}-{name}-{index}", 4096) for index in range(count)]
 
         quiet = await good_uploads(clients, some("before", 300))
-        dripping = [asyncio.create_task(drip(stack, KINDS[index % 3], index * OPENED_EVERY)) for index in range(number)]
+        dripping = await Dripping.begin(stack, number)
+        during = int(number * OPENED_EVERY / GOOD_EVERY)
+        opening, _ = await asyncio.gather(good_uploads(clients, some("opening", during)), dripping.until_open())
         loud = await good_uploads(clients, some("beside", 600))
-        closed = await asyncio.gather(*dripping)
+        closed = await dripping.closed()
         quiet = sorted(quiet + await good_uploads(clients, some("after", 300)))
         await until_ended(stack, 60)
         await clients.close()
         evidence = await stop_and_collect(stack)
     figures, problems = [], in_words(checker.check(evidence))
-    for index, kind in enumerate(KINDS):
-        times = closed[index::3]
+    for kind, times in zip(KINDS, closed, strict=True):
         done = [time for time in times if time is not None]
         figures.append(f"{kind}: {len(done)} of {len(times)} closed, the last after {max(done, default=0):.1f} s")
         if len(done) < len(times) or max(done) > LONGEST:
             problems.append(f"{kind}: {len(times) - len(done)} never closed, the slowest {max(done, default=0):.1f} s")
+    figures.append(f"good uploads, while the connections were opened: at worst {max(opening) * 1000:.0f} ms")
     figures.append(f"good uploads' p99: quiet {p99(quiet) * 1000:.0f} ms, beside them {p99(loud) * 1000:.0f} ms")
     if p99(loud) > 2 * p99(quiet):
         problems.append("good uploads were slowed down to more than twice")
-    shut = [time for time in closed if time is not None]
+    shut = [time for times in closed for time in times if time is not None]
     measured = f"{len(shut)} of {number} closed within {max(shut, default=0):.1f} s; {figures[-1]}"
     return Outcome(measured=measured, figures=figures, problems=problems)
 

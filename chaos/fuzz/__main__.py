@@ -25,7 +25,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, one in enumerate(seeds(name)):
         (folder / f"seed-{number}").write_bytes(one)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # as the service does: it has a line for each bad form
+    # As the service does: it has a line for each bad form.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     options = [f"-max_total_time={seconds}", f"-max_len={LARGEST}", "-timeout=10", "-rss_limit_mb=2048"]
     options += [f"-artifact_prefix={ROOT}/.fuzz/{name}-", "-print_final_stats=1", "-verbosity=0"]
     atheris.Setup([sys.argv[0], *options, str(folder)], TARGETS[name])

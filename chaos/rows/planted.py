@@ -239,7 +239,7 @@ async def _tried(setup: Setup, mistake: Mistake) -> str | None:
 def planted(root: Path, copy: Path, mistake: Mistake) -> Path | None:
     """A copy of the product with this mistake in it; None where its words are not found, or not once."""
     for name in ("app", "migrations"):
-        shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / name, copy / name)  # with what is compiled: to do it anew takes seconds a copy
     for name in ("main.py", "rq_worker.py", "alembic.ini"):
         shutil.copy(root / name, copy / name)
     file = copy / "app" / mistake.file
@@ -249,6 +249,8 @@ def planted(root: Path, copy: Path, mistake: Mistake) -> Path | None:
             return None
         text = text.replace(old, new) if old else text
     file.write_text(text)
+    for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+        compiled.unlink()
     return copy
 
 

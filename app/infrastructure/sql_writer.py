@@ -8,7 +8,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
@@ -18,7 +19,7 @@ from typing import Any, TypeAlias
 from app.core.metrics import COMMIT
 from app.domain.errors import StoreUnavailable
 from app.domain.models import JobId
-from app.infrastructure.sql_engine import BUSY, Engine, contended, translated
+from app.infrastructure.sql_engine import BUSY, Engine, code, contended, translated
 from app.infrastructure.sql_inserts import Insert, all_at_once, as_json
 from app.infrastructure.sql_libpq import Direct
 from app.infrastructure.sql_rows import Row, Values
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 LARGEST_BATCH = 256
 IN_TURN = "SELECT pg_advisory_xact_lock(turn) FROM (SELECT unnest(ARRAY[{}]::bigint[]) AS turn ORDER BY 1) AS turns"
 PAUSES = (0.0, 0.1, 0.5)  # seconds before each try to reach a database that went away
+LOOK_AGAIN = 0.001  # seconds between two looks whether another process has done with SQLite
 SCRUB_AGAIN = 0.5  # seconds between tries to empty SQLite's log of what was erased, while somebody reads from it
 SCRUB_ANYWAY = 60.0  # and at least so often, for a process that erased and was killed before it could
 
@@ -123,6 +125,7 @@ class GroupWriter:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._scrub_at = 0.0 if engine.name == "sqlite" else inf
+        self._begun = False  # whether the next batch's transaction is open already
 
     def submit(self, change: Change) -> asyncio.Future[Any]:
         """Hands in a change; the running loop's future tells its outcome once it is durable."""
@@ -148,29 +151,64 @@ class GroupWriter:
     def _work(self) -> None:
         closing = False
         while not closing:
-            members, closing = self._take()
+            members, closing, locked = self._take()
             members = [member for member in members if not member.future.cancelled()]
-            if members:
+            if locked:
+                _tell(members, [locked] * len(members))
+            elif members:
                 _tell(members, self._outcomes([member.change for member in members]))
+            elif self._begun:
+                self._roll_back()
             if time.monotonic() >= self._scrub_at:
                 self._scrub()
         self._drop()
 
-    def _take(self) -> tuple[list[_Member], bool]:
+    def _take(self) -> tuple[list[_Member], bool, Exception | None]:
+        """What waits, whether it is the last, and what speaks against writing it."""
         members: list[_Member] = []
         try:
             member = self._queue.get(timeout=self._until_scrub())
         except Empty:
-            return members, False
+            return members, False, None
+        locked = self._begin_early() if member and self._engine.name == "sqlite" else None
         while member is not None:
             members.append(member)
             if len(members) == LARGEST_BATCH:
-                return members, False
+                return members, False, locked
             try:
                 member = self._queue.get_nowait()
             except Empty:
-                return members, False
-        return members, True
+                return members, False, locked
+        return members, True, locked
+
+    def _begin_early(self) -> Exception | None:
+        """Waits until no other process writes, and begins, before the changes are collected: what comes in meanwhile
+        shares the commit. SQLite's own wait sleeps for up to a tenth of a second at a time, and others go first.
+
+        Gives back what to tell those who wait when it took too long. Any other trouble is met by the batch itself.
+        """
+        until = time.monotonic() + int(BUSY) / 1000
+        try:
+            connection = self._connected()
+            with _waiting_for_nobody(connection):
+                while busy := self._refusal(connection):
+                    if time.monotonic() > until:
+                        return translated(busy)
+                    time.sleep(LOOK_AGAIN)
+            self._begun = True
+        except self._engine.errors:
+            self._drop()
+        return None
+
+    def _refusal(self, connection: Any) -> Exception | None:
+        """Begins; where another process is in the way, what SQLite says. Raises whatever else it says."""
+        try:
+            connection.execute(self._engine.begin)
+        except self._engine.errors as error:
+            if code(error).startswith("SQLITE_BUSY"):
+                return error
+            raise
+        return None
 
     def _outcomes(self, changes: list[Change]) -> list[Outcome]:
         # Any order but that of the ids, the same in all processes, deadlocks on PostgreSQL. Python's sort keeps the
@@ -204,16 +242,21 @@ class GroupWriter:
         return [translated(lost) for _ in changes]
 
     def _run(self, changes: list[Change]) -> tuple[Batch, list[Outcome]]:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-            self._direct = self._engine.direct(self._connection)
-        batch = Batch(self._engine, self._connection.cursor(), self._direct)
-        batch.begin(change.turn for change in changes if change.turn is not None)
+        batch = Batch(self._engine, self._connected().cursor(), self._direct)
+        if not self._begun:
+            batch.begin(change.turn for change in changes if change.turn is not None)
+        self._begun = False
         outcomes: list[Outcome] = []
         for kind, run in groupby(changes, _kind):
             outcomes.extend(kind.apply(batch, list(run)))
         batch.flush()
         return batch, outcomes
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            self._direct = self._engine.direct(self._connection)
+        return self._connection
 
     def _commit(self, batch: Batch, outcomes: list[Outcome]) -> list[Outcome]:
         try:
@@ -234,11 +277,9 @@ class GroupWriter:
         """Empties SQLite's log, which holds what was erased; where somebody reads from it, soon again."""
         done = False
         try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            self._connection.execute("PRAGMA busy_timeout = 0").fetchall()  # nobody's commit waits for a reader
-            done = emptied(self._connection)
-            self._connection.execute(f"PRAGMA busy_timeout = {BUSY}").fetchall()
+            connection = self._connected()
+            with _waiting_for_nobody(connection):  # nobody's commit waits for a reader
+                done = emptied(connection)
         except self._engine.errors as error:
             self._drop()
             logger.warning("checkpoint_failed", extra={"reason": str(translated(error))})
@@ -261,6 +302,7 @@ class GroupWriter:
         return self._engine.name == "postgresql"
 
     def _roll_back(self) -> None:
+        self._begun = False
         try:
             if self._direct:
                 self._direct.run("ROLLBACK")
@@ -270,12 +312,20 @@ class GroupWriter:
             self._drop()
 
     def _drop(self) -> None:
-        connection, self._connection, self._direct = self._connection, None, None
+        connection, self._connection, self._direct, self._begun = self._connection, None, None, False
         try:
             if connection is not None:
                 connection.close()
         except self._engine.errors as error:
             logger.warning("connection_not_closed", extra={"reason": str(translated(error))})
+
+
+@contextmanager
+def _waiting_for_nobody(connection: Any) -> Iterator[None]:
+    """SQLite says at once that it is locked. A connection that raises meanwhile is not to be used again."""
+    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    yield
+    connection.execute(f"PRAGMA busy_timeout = {BUSY}").fetchall()
 
 
 def _kind(change: Change) -> type[Change]:

@@ -17,14 +17,12 @@ from prometheus_client import REGISTRY
 from app.domain import lifecycle, verification
 from app.domain.errors import DiskFull, StoreUnavailable
 from app.domain.models import JobId, first_id, new_job_id
+from app.infrastructure import sql_writer
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_revision import MIGRATIONS
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 from tests.contracts.sql_fixtures import Stores, on_postgresql, on_sqlite, refusal, sql_stores
 from tests.jobs import AT, ERASED, FAILED, NOTED, STARTED, accepted, after, draft
-
-# Says to the writer's session how many milliseconds it is to wait for others; as it is set up it waits for seconds.
-IMPATIENT = {"sqlite": "PRAGMA busy_timeout = 200", "postgresql": "SELECT set_config('lock_timeout', '200', false)"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +91,37 @@ async def rival(database_url: str) -> AsyncIterator[SqlDatabase]:
 async def test_changes_that_wait_share_a_commit(database: SqlDatabase) -> None:
     used = await asyncio.gather(*(database.write(probe()) for _ in range(100)))
     assert len(set(used)) < 50
+
+
+@on_sqlite
+async def test_what_comes_in_while_another_process_writes_shares_a_commit(database: SqlDatabase) -> None:
+    await database.write(probe())
+    holder = database.engine.connect()
+    holder.execute(database.engine.begin)
+    writing = []
+    for _ in range(10):
+        writing.append(asyncio.create_task(database.write(probe())))
+        await asyncio.sleep(0.005)
+    holder.rollback()
+    holder.close()
+    assert len(set(await asyncio.gather(*writing))) == 1
+
+
+@on_sqlite
+async def test_who_gives_up_while_another_process_writes_leaves_nothing_locked(database: SqlDatabase) -> None:
+    await database.write(probe())
+    holder = database.engine.connect()
+    holder.execute(database.engine.begin)
+    writing = asyncio.create_task(database.write(probe()))
+    await asyncio.sleep(0.02)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    holder.rollback()
+    await asyncio.sleep(0.05)
+    holder.execute(database.engine.begin)
+    holder.rollback()
+    holder.close()
+    await database.write(probe())
 
 
 async def test_a_batch_that_raises_is_run_one_by_one_and_only_the_culprit_fails(database: SqlDatabase) -> None:
@@ -233,9 +262,13 @@ def test_two_processes_write_one_database_without_lock_errors(database_url: str)
     assert [process.wait(60) for process in running] == [0, 0]
 
 
-async def test_a_lock_that_somebody_holds_for_long_is_store_unavailable(stores: Stores, database: SqlDatabase) -> None:
+async def test_a_lock_that_somebody_holds_for_long_is_store_unavailable(
+    stores: Stores, database: SqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = await stores.added()
-    await database.write(probe(IMPATIENT[database.engine.name]))
+    monkeypatch.setattr(sql_writer, "BUSY", "200")  # as it is set up it waits for seconds
+    if database.engine.name == "postgresql":
+        await database.write(probe("SELECT set_config('lock_timeout', '200', false)"))
     holder = database.engine.connect()
     holder.execute(database.engine.begin)
     holder.execute("UPDATE job_log SET notes = notes")

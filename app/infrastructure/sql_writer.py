@@ -154,7 +154,7 @@ class GroupWriter:
             members, closing, locked = self._take()
             members = [member for member in members if not member.future.cancelled()]
             if locked:
-                _tell(members, [locked] * len(members))
+                _tell(members, [translated(locked) for _ in members])
             elif members:
                 _tell(members, self._outcomes([member.change for member in members]))
             elif self._begun:
@@ -164,7 +164,7 @@ class GroupWriter:
         self._drop()
 
     def _take(self) -> tuple[list[_Member], bool, Exception | None]:
-        """What waits, whether it is the last, and what speaks against writing it."""
+        """What waits, whether it is the last, and what the database says where it is locked for too long."""
         members: list[_Member] = []
         try:
             member = self._queue.get(timeout=self._until_scrub())
@@ -185,7 +185,7 @@ class GroupWriter:
         """Waits until no other process writes, and begins, before the changes are collected: what comes in meanwhile
         shares the commit. SQLite's own wait sleeps for up to a tenth of a second at a time, and others go first.
 
-        Gives back what to tell those who wait when it took too long. Any other trouble is met by the batch itself.
+        Gives back what the database says when that took too long. Any other trouble is met again, and told, by the batch.
         """
         until = time.monotonic() + int(BUSY) / 1000
         try:
@@ -193,10 +193,10 @@ class GroupWriter:
             with _waiting_for_nobody(connection):
                 while busy := self._refusal(connection):
                     if time.monotonic() > until:
-                        return translated(busy)
+                        return busy
                     time.sleep(LOOK_AGAIN)
             self._begun = True
-        except self._engine.errors:
+        except Exception:  # noqa: BLE001 - as it says above; and without this thread nobody would be told anything
             self._drop()
         return None
 

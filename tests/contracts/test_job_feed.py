@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack
@@ -117,9 +118,12 @@ async def test_a_thousand_watchers_of_one_job_all_hear_and_cost_little(feed: Job
         ears = [await stack.enter_async_context(feed.watch(job_id)) for _ in range(1000)]
         waits = [asyncio.create_task(ear.wait(SOON)) for ear in ears]
         await asyncio.sleep(0)
+        gc.disable()  # what a collection of all that this session holds takes is not the feed's
         began = time.thread_time()
         feed.tell(job_id)
-        assert time.thread_time() - began < 0.1
+        spent = time.thread_time() - began
+        gc.enable()
+        assert spent < 0.1
         assert all(await asyncio.gather(*waits))
     assert all(len(asked) == 1 for asked in versions.asked)
 

@@ -196,7 +196,10 @@ class GroupWriter:
                         return busy
                     time.sleep(LOOK_AGAIN)
             self._begun = True
-        except Exception:  # noqa: BLE001 - as it says above; and without this thread nobody would be told anything
+        except self._engine.errors:
+            self._drop()
+        except Exception:  # outermost frame of the thread, as in `_outcomes`: without it nobody would be told anything
+            logger.exception("writer_failed")
             self._drop()
         return None
 

@@ -9,11 +9,12 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from bench import report
 from bench.rows.table import ROWS, Row
-from bench.stage import PLACE, Stage
+from bench.stage import Stage, place
 
 IN_ALL = 14.5 * 60  # seconds
 
@@ -29,13 +30,18 @@ def main() -> int:
     if not rows:
         print(f"there is no row `{arguments.row}`; there are: {', '.join(row.name for row in ROWS)}")
         return 2
+    with place() as folder:
+        return _played(rows, arguments.rounds, folder)
+
+
+def _played(rows: list[Row], rounds: int, folder: Path) -> int:
     began = time.monotonic()
     failed: list[str] = []
     missed: list[str] = []
     for number, row in enumerate(rows):
         left = IN_ALL - (time.monotonic() - began)
         share = _allowed(row, rows[number:], left) if len(rows) > 1 else IN_ALL
-        found = _measured(row, arguments.rounds, share)
+        found = _measured(row, rounds, share, folder)
         if found is None:
             failed.append(row.name)
             continue
@@ -62,13 +68,13 @@ def _allowed(row: Row, ahead: list[Row], left: float) -> float:
     return min(row.seconds * 1.5, left * row.seconds / usual if usual > left else left - usual + row.seconds)
 
 
-def _measured(row: Row, rounds: int, seconds: float) -> report.Report | None:
+def _measured(row: Row, rounds: int, seconds: float, folder: Path) -> report.Report | None:
     print(f"\n-- {row.name}: {row.what}", flush=True)
     began = time.monotonic()
     try:
         with (
             _time(seconds),
-            Stage(row.name, rounds, seconds, lambda text: print(f"   {text}", file=sys.stderr, flush=True)) as stage,
+            Stage(row.name, rounds, seconds, folder, _say) as stage,
         ):
             return row.play(stage)
     except OutOfTime:
@@ -78,6 +84,10 @@ def _measured(row: Row, rounds: int, seconds: float) -> report.Report | None:
     finally:
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
     return None
+
+
+def _say(text: str) -> None:
+    print(f"   {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -94,5 +104,4 @@ def _time(seconds: float) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    PLACE.mkdir(exist_ok=True)
     sys.exit(main())

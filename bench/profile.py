@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.callslip import Callslip
 from bench.process import ROOT, Running
 from bench.report import machine
-from bench.stage import Stage
+from bench.stage import Stage, place
 
 COUNT = 1500
 PARTS = {
@@ -75,7 +75,7 @@ WAITING = ("run_until_complete", "run_forever", "poll", "select")
 
 def main() -> int:
     """Prints two tables, and puts them into the page."""
-    with Stage("profile", 1, 300, lambda text: print(text, file=sys.stderr)) as stage:
+    with place() as folder, Stage("profile", 1, 300, folder, lambda text: print(text, file=sys.stderr)) as stage:
         service = Callslip(stage, IN_FLIGHT="100", CALLBACK_TIMEOUT="1h")
         stage.far("begin?delay=0")
         plain = service.start_api()

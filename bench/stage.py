@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -12,8 +11,8 @@ import tempfile
 import time
 import urllib.request
 import zlib
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,17 +50,24 @@ class Sample:
     more: dict[str, float] = field(default_factory=dict)
 
 
-class Stage:
-    """Opened for one row, and cleared away after it. `rounds` is how often each contender gets its turn; in what `seconds`
-    the row has, fewer rounds are better than none."""
+@contextmanager
+def place() -> Iterator[Path]:
+    """A folder for the stages of one run, removed when the run is over and not before: ext4 passes over inodes that were
+    freed in the last half minute, one after another, and whoever makes a file in that group of blocks pays for it."""
+    PLACE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=PLACE, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
-    def __init__(self, row: str, rounds: int, seconds: float, say: Callable[[str], None]) -> None:
+
+class Stage:
+    """Opened for one row; what it starts ends with it, its files stay in `folder`. `rounds` is how often each contender gets
+    its turn; in what `seconds` the row has, fewer rounds are better than none."""
+
+    def __init__(self, row: str, rounds: int, seconds: float, folder: Path, say: Callable[[str], None]) -> None:
         self.row, self.rounds, self.say = row, rounds, say
         self._until = time.monotonic() + seconds * NEARLY
-        PLACE.mkdir(exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{row}-", dir=PLACE))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{row}-", dir=folder))
         self._closing = ExitStack()
-        self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -233,12 +239,16 @@ def form(content: bytes, filename: str = "a.png", media_type: str = "image/png")
     return head.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
-def empty(folder: Path) -> int:
-    """Removes all files below a folder, writes everything to disk, and says how many files there were."""
-    count = 0
+def settled(folder: Path) -> int:
+    """Writes everything to disk, and says how many files there are below a folder."""
+    count = sum(len(names) for _, _, names in os.walk(folder))
+    os.sync()
+    return count
+
+
+def empty(folder: Path) -> None:
+    """Removes the few large files below a folder, and writes everything to disk."""
     for place, _, names in os.walk(folder):
         for name in names:
             (Path(place) / name).unlink()
-            count += 1
     os.sync()
-    return count

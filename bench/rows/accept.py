@@ -12,7 +12,7 @@ from bench.load import Plan
 from bench.peer import Peer, limit
 from bench.process import Running
 from bench.report import Goal, Report, Samples, at_least, at_most, middle
-from bench.stage import FORM, Sample, Stage, empty
+from bench.stage import FORM, Sample, Stage, settled
 
 CONNECTIONS, SECONDS, WARM = 16, 2.1, 0.3
 PEERS = ("celery", "dramatiq", "arq", "taskiq", "rq", "background", "naive")
@@ -93,9 +93,12 @@ def _figures() -> dict[str, float]:
 
 
 def _turn(stage: Stage, server: Running, plan: Plan, store: Path, queue: Redis | None = None) -> Callable[[], Sample]:
+    before = 0
+
     def turn() -> Sample:
+        nonlocal before
         sample = stage.measure(plan, server)
-        kept = empty(store)
+        before, kept = (after := settled(store)), after - before
         if kept < sample.more["sent"]:
             raise RuntimeError(f"{kept} files for {sample.more['sent']:.0f} answers")
         if queue is not None:

@@ -9,7 +9,7 @@ from bench.callslip import Callslip
 from bench.peer import WORKERS, Peer
 from bench.process import Running
 from bench.report import Goal, Report, Samples, at_least, at_most, holds, middle
-from bench.stage import Sample, Stage, empty
+from bench.stage import Sample, Stage, settled
 
 IN_FLIGHT = 100
 IN_HAND = 150  # jobs of a worker: those in flight, and those whose start or end is being recorded
@@ -124,7 +124,7 @@ def _ours(stage: Stage, count: int, begin: str, wrong: list[str]) -> Callable[[]
         lines = service.lines()
         if any(found[name] for name in ("queued", "intermediate", "started", "failed")) or lines != done * 3:
             wrong.append(f"{found}, {lines} lines for {done} jobs")
-        empty(service.files)
+        settled(service.files)
         return sample
 
     return turn
@@ -147,7 +147,7 @@ def _peers(stage: Stage, peer: Peer, kind: str, count: int, begin: str) -> Calla
         peer.stock(count)
         stage.far(begin)
         sample = _drain(stage, worker, count)
-        empty(peer.store)
+        settled(peer.store)
         return sample
 
     return turn
@@ -161,5 +161,5 @@ def _fresh(stage: Stage, peer: Peer, kind: str, count: int, begin: str) -> Sampl
         time.sleep(0.02)
     sample = _drain(stage, worker, count)
     worker.stop()
-    empty(peer.store)
+    settled(peer.store)
     return sample

@@ -12,7 +12,7 @@ from bench.load import Plan
 from bench.peer import WORKERS, Peer
 from bench.process import Running
 from bench.report import Report, at_least, at_most, middle
-from bench.stage import Sample, Stage, empty
+from bench.stage import Sample, Stage, settled
 
 COUNTS = {"callslip": 600, "celery prefork 2": 300, "rq worker": 24}
 IN_FLIGHT = 100
@@ -77,7 +77,7 @@ def _ours(stage: Stage, count: int, commits: list[float]) -> Callable[[], Sample
         done += count
         service.until_counts("success", done)
         commits.append((_commits(service) - before) / count)
-        empty(service.files)
+        settled(service.files)
         return sample
 
     return turn
@@ -94,7 +94,7 @@ def _peers(stage: Stage, peer: Peer, kind: str, count: int) -> Callable[[], Samp
 
     def turn() -> Sample:
         sample = _played(stage, peer.uploads(connections=16, count=count), count, web, worker)
-        empty(peer.store)
+        settled(peer.store)
         return sample
 
     return turn

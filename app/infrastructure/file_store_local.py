@@ -2,17 +2,19 @@
 
 A rename is durable only when its folder is synced, and a synced folder is worth nothing without the synced file.
 An fsync that fails is final: the kernel may have dropped the pages, and a second fsync would say yes to nothing.
+A large file is forced out while it comes, too: at its end only the last of it is waited for.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import itertools
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +31,7 @@ from app.infrastructure.threads import Threads
 T = TypeVar("T")
 ROOM_EVERY = 0.5  # seconds
 PIECE = 256 * 1024  # bytes that go to the writing thread at a time
+AHEAD = 32 * 1024 * 1024  # bytes that gather before they are forced out while the rest comes
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -55,6 +58,7 @@ class LocalFileStore:
         # Named by the job and a try's number: asking the system for chance would let another thread in, and wait.
         name, (incoming, stored) = str(job_id), self._places
         upload = _Upload(f"{incoming}{name}-{next(self._tries)}")
+        forcing = _Forcing(lambda: self._call(upload.force))
         last = b""
         try:
             async for piece in _pieces(chunks, max_size):
@@ -62,11 +66,16 @@ class LocalFileStore:
                     last = piece  # written together with the fsync: one thread hop for a small file
                 else:
                     await self._call(upload.write, piece)
+                    await forcing.follow(upload.size)
+            await forcing.over()
             if not (upload.size or last):
                 raise Malformed("the file is empty")  # noqa: TRY301 - what was begun is discarded below
             await self._call(upload.publish, f"{stored}{name[-2:]}", name, last)
         except BaseException:
-            upload.discard()
+            try:
+                await forcing.settled()
+            finally:
+                upload.discard()
             raise
         return FileUploadInfo(
             filename=clean_filename(filename),
@@ -166,7 +175,7 @@ class LocalFileStore:
 
 
 class _Upload:
-    """One file being received. `write` and `publish` block."""
+    """One file being received. `write`, `force` and `publish` block."""
 
     def __init__(self, path: str) -> None:
         self.path, self.size, self.head, self.digest = path, 0, b"", hashlib.sha256()
@@ -182,6 +191,9 @@ class _Upload:
         view = memoryview(piece)
         while view:
             view = view[os.write(self._descriptor, view) :]
+
+    def force(self) -> None:
+        os.fdatasync(self._descriptor)
 
     def publish(self, folder: str, name: str, last: bytes) -> None:
         if last:
@@ -201,6 +213,30 @@ class _Upload:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class _Forcing:
+    """Forces out what came of a large file, once at a time, beside the writing of the rest."""
+
+    def __init__(self, force: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._force, self._forced = force, 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def follow(self, size: int) -> None:
+        """Begins if enough has gathered. Raises what went wrong the last time."""
+        if size - self._forced >= AHEAD and (self._task is None or self._task.done()):
+            await self.over()
+            self._task, self._forced = asyncio.create_task(self._force()), size
+
+    async def over(self) -> None:
+        """Waits for what was begun, and raises what went wrong: a later fsync would not tell."""
+        if self._task is not None:
+            await self._task
+
+    async def settled(self) -> None:
+        """Waits for what was begun, for which nobody cares any more."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
 
 
 class _Content:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from app.domain.errors import DiskFull, FileGone, Malformed, TooLarge, Unavailable
 from app.domain.models import JobId, new_job_id
 from app.domain.protocols import FileStore
-from app.infrastructure.file_store_local import PIECE, LocalFileStore
+from app.infrastructure.file_store_local import AHEAD, PIECE, LocalFileStore
 from app.infrastructure.memory_file_store import MemoryFileStore
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde"
@@ -168,6 +171,73 @@ async def test_unfinished_uploads_of_that_age_are_removed(tmp_path: Path) -> Non
     await store.orphans(timedelta(seconds=-1))
     assert left(tmp_path) == []
     store.close()
+
+
+BLOCK = bytes(PIECE)
+LARGE = 2 * AHEAD + 5
+
+
+async def large() -> AsyncIterator[bytes]:
+    for _ in range(LARGE // PIECE):
+        yield BLOCK
+    yield b"x" * (LARGE % PIECE)
+
+
+async def test_a_large_file_is_forced_out_while_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced = []
+    monkeypatch.setattr("os.fdatasync", lambda descriptor: forced.append(os.fstat(descriptor).st_size))
+    store, mine = LocalFileStore(tmp_path, min_free=0), job_id()
+    info = await store.save(mine, "a", large(), LIMIT)
+    store.close()
+    assert (info.size, info.sha256) == (LARGE, hashlib.sha256(bytes(2 * AHEAD) + b"x" * 5).hexdigest())
+    assert forced
+    assert AHEAD <= forced[0] < LARGE
+
+
+@pytest.mark.parametrize(("number", "expected"), [(errno.EIO, Unavailable), (errno.ENOSPC, DiskFull)])
+async def test_what_could_not_be_forced_out_is_not_kept_though_a_later_fsync_says_yes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[Exception]
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fdatasync", fail)
+    store = LocalFileStore(tmp_path, min_free=0)
+    with pytest.raises(expected):
+        await store.save(job_id(), "a", large(), LIMIT)
+    store.close()
+    assert left(tmp_path) == []
+
+
+async def test_a_sender_who_leaves_while_a_file_is_forced_out_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    open_yet = []
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        go_on.wait(10)
+        open_yet.append(os.fstat(descriptor).st_size)  # a descriptor that is closed meanwhile may be another file's
+
+    async def then_nothing() -> AsyncIterator[bytes]:
+        async for chunk in large():
+            yield chunk
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("os.fdatasync", slow)
+    store = LocalFileStore(tmp_path, min_free=0)
+    saving = asyncio.create_task(store.save(job_id(), "a", then_nothing(), LIMIT))
+    assert await asyncio.to_thread(begun.wait, 10)
+    saving.cancel()
+    await asyncio.sleep(0.05)
+    assert not saving.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    store.close()
+    assert open_yet
+    assert left(tmp_path) == []
 
 
 async def test_below_the_floor_of_free_space_nothing_is_taken(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
 
 from app.bootstrap import services as bootstrap
+from app.core import collector
 from app.core import logging as log_format
 from app.core.metrics import JOBS_IN_FLIGHT
 from app.core.settings import Settings, settings_or_exit
@@ -37,7 +37,7 @@ async def work(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with bootstrap.open_services(settings) as services:
         body = LoopBody(services, settings.sweep_every)
-        gc.freeze()  # what is here now stays; the collector need not look through it again and again
+        collector.settle()
         worker = bootstrap.worker(settings, run=body.run_job, take=body.sweep, room=services.tasks.unseen)
         chores = [
             asyncio.create_task(body.tell_notices(settings.sweep_every)),

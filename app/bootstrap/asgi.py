@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from app.api.v1.submissions import submission_parts
 from app.bootstrap.queue import redis_url
 from app.bootstrap.services import open_services
 from app.bootstrap.workflows import check_workflows_or_exit
+from app.core import collector
 from app.core import logging as log_format
 from app.core.settings import Settings, settings_or_exit
 from app.services import Services
@@ -36,10 +36,9 @@ def application() -> FastAPI:
 
 @asynccontextmanager
 async def _settled(opening: AbstractAsyncContextManager[Services]) -> AsyncIterator[Services]:
-    """The services. From then on nothing that start-up made is looked through for garbage: 160,000 objects that stay,
-    and each time a tenth of a second in which no request goes on."""
+    """The services, when all is loaded."""
     async with opening as services:
-        gc.freeze()
+        collector.settle()
         yield services
 
 

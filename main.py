@@ -1,5 +1,8 @@
 """The ASGI entry: `uvicorn main:app`."""
 
-from app.bootstrap.asgi import application
+from app.core import collector
 
-app = application()
+with collector.paused():
+    from app.bootstrap.asgi import application
+
+    app = application()

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from app.domain.models import Job, JobId
 from app.infrastructure import sql_subjects
+from app.infrastructure.sql_columns import AGAIN, BY_END, ERASABLE, HELD, INDEXES, NEW
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_rows import SELECT_JOB, Values, job_from
-from app.infrastructure.sql_tables import AGAIN, BY_END, ERASABLE, HELD, INDEXES, NEW
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 
 AT_ONCE = 100  # parts of one statement; SQLite takes up to 500

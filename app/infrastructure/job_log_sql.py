@@ -10,10 +10,10 @@ from app.domain.lifecycle import Noted
 from app.domain.models import AuditEvent, Job, JobId
 from app.domain.quotas import Allowance
 from app.domain.verification import StoredHistory
+from app.infrastructure.sql_columns import LINE_COLUMNS
 from app.infrastructure.sql_database import SqlDatabase
 from app.infrastructure.sql_job_changes import Add, AddUnlessMade, Begin, Erase, Record
 from app.infrastructure.sql_rows import (
-    LINE_COLUMNS,
     SELECT_JOB,
     Values,
     erased,

@@ -12,9 +12,7 @@ from uuid import UUID
 from app.domain.models import Job, JobId, JobStatus, first_id
 from app.domain.protocols import ANY_TIME, LOOKED_THROUGH, Between, JobCounts, JobPage, Mark, Standing
 from app.infrastructure.page_cursor import cursor_of, read_cursor
-from app.infrastructure.sql_database import Query, SqlDatabase
-from app.infrastructure.sql_rows import SELECT_JOB, Row, Values, job_from
-from app.infrastructure.sql_tables import (
+from app.infrastructure.sql_columns import (
     AGAIN,
     BY_KEY,
     BY_OUTCOME,
@@ -25,6 +23,8 @@ from app.infrastructure.sql_tables import (
     REMOVABLE,
     UNFINISHED,
 )
+from app.infrastructure.sql_database import Query, SqlDatabase
+from app.infrastructure.sql_rows import SELECT_JOB, Row, Values, job_from
 
 BY_WORKFLOW = "SELECT workflow, status, count(*) FROM job_log GROUP BY workflow, status"
 OVERDUE = (

@@ -9,10 +9,10 @@ from app.domain.errors import DuplicateJob, JobNotFound, OverQuota, StaleJob, St
 from app.domain.models import JobId
 from app.domain.quotas import Allowance, Usage
 from app.infrastructure import sql_keys, sql_subjects, sql_usage
+from app.infrastructure.sql_columns import JOB_COLUMNS, LINE_COLUMNS, OUTCOME, UNFINISHED
 from app.infrastructure.sql_inserts import Insert, as_json
 from app.infrastructure.sql_libpq import Direct
-from app.infrastructure.sql_rows import CHANGING_COLUMNS, ERASED_COLUMNS, JOB_COLUMNS, LINE_COLUMNS, Values
-from app.infrastructure.sql_tables import OUTCOME, UNFINISHED
+from app.infrastructure.sql_rows import CHANGING_COLUMNS, ERASED_COLUMNS, Values
 from app.infrastructure.sql_writer import Batch, Change, Outcome
 
 

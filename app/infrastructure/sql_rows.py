@@ -22,15 +22,12 @@ from app.domain.models import (
     Progress,
     Trouble,
 )
-from app.infrastructure import sql_tables
-from app.infrastructure.sql_tables import from_micros, to_micros
+from app.infrastructure.sql_columns import JOB_COLUMNS, from_micros, to_micros
 
 Row: TypeAlias = tuple[Any, ...]
 Values: TypeAlias = dict[str, Any]
 
-JOB_COLUMNS = tuple(sql_tables.Table.metadata.tables["job_log"].columns.keys())
 SELECT_JOB = f"SELECT {', '.join(JOB_COLUMNS)} FROM job_log"  # noqa: S608 - names from our own table
-LINE_COLUMNS = tuple(sql_tables.Table.metadata.tables["audit_event"].columns.keys())
 _STATUS = {status.value: status for status in JobStatus}
 
 # What was handed in never changes: leaving it out of updates leaves its indexes alone.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from app.infrastructure.sql_columns import BY_SUBJECT, IN_LINE
 from app.infrastructure.sql_engine import Engine
-from app.infrastructure.sql_tables import BY_SUBJECT, IN_LINE
 
 PLACES = 1  # where a workflow says nothing
 

@@ -1,9 +1,11 @@
-"""The tables of the audit database, and the column types that read the same on SQLite and PostgreSQL."""
+"""The tables of the audit database, and the column types that read the same on SQLite and PostgreSQL.
+
+For migrations only: statements are written by hand from `sql_columns`, and no serving process loads this."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
@@ -13,34 +15,26 @@ from sqlmodel import Field, SQLModel
 
 from app.domain import audit
 from app.domain.models import Json
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-
-UNFINISHED = "due_at IS NOT NULL"  # the CHECK makes this the same as: neither success, failure nor cancelled
-HELD = "status IN ('processing', 'waiting')"
-NEW = "status = 'queued' AND attempt = 0"
-AGAIN = "status = 'queued' AND attempt > 0"
-INDEXES = {HELD: "ix_job_log_held", NEW: "ix_job_log_new", AGAIN: "ix_job_log_again"}  # each by due_at
-HELD_BY, QUEUED_BY = ("workflow", "due_at", "status", "job_id"), ("workflow", "due_at")  # the first answers by itself
-IN_LINE = "subject IS NOT NULL AND due_at IS NOT NULL"
-OUTCOME = "dedup_key IS NOT NULL AND completed_at IS NOT NULL"
-BY_SUBJECT, BY_OUTCOME, BY_KEY = "ix_job_log_subject", "ix_job_log_outcome", "uq_job_log_dedup"
-ERASABLE = "completed_at IS NOT NULL AND salt IS NOT NULL"
-BY_END = "ix_job_log_erasable"
-BY_TIME = "ix_audit_event_at"
-OPEN_BY_CLIENT, BY_CLIENT = "ix_job_log_client", "ix_job_log_usage"
-REMOVABLE = "completed_at IS NOT NULL AND size IS NOT NULL AND file_removed_at IS NULL"
-
-
-def to_micros(at: datetime) -> int:
-    """Microseconds since 1970: what SQLite stores for a time."""
-    return (at - EPOCH) // MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    """Back from `to_micros`, in UTC."""
-    return EPOCH + timedelta(microseconds=micros)
+from app.infrastructure.sql_columns import (
+    BY_CLIENT,
+    BY_END,
+    BY_KEY,
+    BY_OUTCOME,
+    BY_SUBJECT,
+    BY_TIME,
+    ERASABLE,
+    HELD,
+    HELD_BY,
+    IN_LINE,
+    INDEXES,
+    OPEN_BY_CLIENT,
+    OUTCOME,
+    QUEUED_BY,
+    REMOVABLE,
+    UNFINISHED,
+    from_micros,
+    to_micros,
+)
 
 
 class Instant(types.TypeDecorator[datetime]):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.domain.quotas import Quotas, Usage
+from app.infrastructure.sql_columns import BY_CLIENT, OPEN_BY_CLIENT, UNFINISHED
 from app.infrastructure.sql_engine import Engine
 from app.infrastructure.sql_rows import Row, Values
-from app.infrastructure.sql_tables import BY_CLIENT, OPEN_BY_CLIENT, UNFINISHED
 
 
 def query(engine: Engine, client: str, quotas: Quotas, at: datetime) -> tuple[str, Values]:

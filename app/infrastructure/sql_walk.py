@@ -16,8 +16,9 @@ from app.domain import audit
 from app.domain.audit import StoredLine
 from app.domain.models import Job, JobId
 from app.domain.verification import StoredHistory, Stray
+from app.infrastructure.sql_columns import JOB_COLUMNS, LINE_COLUMNS
 from app.infrastructure.sql_database import SqlDatabase
-from app.infrastructure.sql_rows import JOB_COLUMNS, LINE_COLUMNS, SELECT_JOB, Row, Values, job_from
+from app.infrastructure.sql_rows import SELECT_JOB, Row, Values, job_from
 
 PAGE_LINES, PAGE_JOBS = 4000, 1000
 WORTH_CUTTING = 50_000

@@ -6,8 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from app.domain.record_ports import Written
+from app.infrastructure.sql_columns import BY_TIME
 from app.infrastructure.sql_database import SqlDatabase
-from app.infrastructure.sql_tables import BY_TIME
 
 _COLUMNS = "at, job_id, version"
 

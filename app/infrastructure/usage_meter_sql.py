@@ -6,8 +6,8 @@ from datetime import datetime
 
 from app.domain.quotas import Quota, Quotas, Unit, Usage
 from app.infrastructure import sql_keys, sql_usage
+from app.infrastructure.sql_columns import BY_CLIENT
 from app.infrastructure.sql_database import SqlDatabase
-from app.infrastructure.sql_tables import BY_CLIENT
 
 
 class SqlUsageMeter:

@@ -23,10 +23,11 @@ from app.domain.quotas import Quota, Quotas, Unit
 from app.infrastructure import sql_walk
 from app.infrastructure.job_agenda_sql import SqlJobAgenda
 from app.infrastructure.job_search_sql import SqlJobSearch
+from app.infrastructure.sql_columns import JOB_COLUMNS, LINE_COLUMNS
 from app.infrastructure.sql_database import Query, SqlDatabase
 from app.infrastructure.sql_engine import open_engine
 from app.infrastructure.sql_revision import MIGRATIONS, newest_revision, revision_is_current
-from app.infrastructure.sql_rows import JOB_COLUMNS, Row
+from app.infrastructure.sql_rows import Row
 from app.infrastructure.sql_schema import alembic_config, migrate
 from app.infrastructure.sql_tables import Table
 from app.infrastructure.usage_meter_sql import SqlUsageMeter
@@ -68,6 +69,12 @@ def test_autogenerate_finds_no_difference(database_url: str) -> None:
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, Table.metadata) == []
+
+
+def test_statements_name_the_columns_of_the_tables_in_their_order() -> None:
+    tables = Table.metadata.tables
+    assert tuple(tables["job_log"].columns.keys()) == JOB_COLUMNS
+    assert tuple(tables["audit_event"].columns.keys()) == LINE_COLUMNS
 
 
 def test_indexes_and_checks_have_the_conditions_of_the_tables(database_url: str) -> None:

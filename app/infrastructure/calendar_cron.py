@@ -5,9 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
-from croniter.croniter import CroniterError
-
 from app.domain.errors import FieldProblem, Invalid
 
 FIELDS = 5
@@ -17,6 +14,9 @@ LONGEST = 200
 
 class CronCalendar:
     def next_time(self, cron: str, timezone: str, after: datetime) -> datetime:
+        # Not above: loading it runs `file` to learn of the machine's architecture, in every process that starts.
+        from croniter import CroniterError, croniter  # noqa: PLC0415
+
         zone = _zone(timezone)
         fields = cron.split()
         if len(fields) != FIELDS or len(cron) > LONGEST or not croniter.is_valid(cron):

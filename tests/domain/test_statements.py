@@ -67,6 +67,3 @@ def test_a_receipt_of_an_erased_job_leaves_out_what_was_erased() -> None:
 def test_a_statement_that_was_changed_is_not_authentic(change: dict[str, Json]) -> None:
     said = receipt(accepted()[0], AT, Key())
     assert not is_authentic(RECEIPT, {**said, **change}, authentic)
-    assert not is_authentic(
-        RECEIPT, {name: value for name, value in said.items() if name not in change}, authentic
-    ) or ("more" in change)

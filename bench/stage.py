@@ -60,13 +60,13 @@ def place() -> Iterator[Path]:
 
 
 class Stage:
-    """Opened for one row; what it starts ends with it, its files stay in `folder`. `rounds` is how often each contender gets
-    its turn; in what `seconds` the row has, fewer rounds are better than none."""
+    """Opened for one row; what it starts ends with it, its files stay in `shared`, the folder of the run. `rounds` is how
+    often each contender gets its turn; in what `seconds` the row has, fewer rounds are better than none."""
 
-    def __init__(self, row: str, rounds: int, seconds: float, folder: Path, say: Callable[[str], None]) -> None:
-        self.row, self.rounds, self.say = row, rounds, say
+    def __init__(self, row: str, rounds: int, seconds: float, shared: Path, say: Callable[[str], None]) -> None:
+        self.row, self.rounds, self.shared, self.say = row, rounds, shared, say
         self._until = time.monotonic() + seconds * NEARLY
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{row}-", dir=folder))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{row}-", dir=shared))
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:

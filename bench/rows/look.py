@@ -31,7 +31,7 @@ LOOKS, BETWEEN = 100, 0.1  # as twenty open pages look, which each do so every t
 def _service(stage: Stage, number: int, count: int) -> tuple[Callslip, list[UUID]]:
     service = Callslip(stage, f"callslip-{count}", number)
     began = time.monotonic()
-    ids = fill(service.data / "callslip.db", count)
+    ids = fill(service.data / "callslip.db", count, stage.shared)
     stage.say(f"{count:,} jobs made in {time.monotonic() - began:.0f} s")
     return service, ids
 
@@ -139,7 +139,7 @@ def _looked(client: httpx.Client, path: str) -> float:
 def sweep(stage: Stage) -> Report:
     """Row 11."""
     path = stage.folder / "sweep.db"
-    fill(path, MANY, DUE)
+    fill(path, MANY, stage.shared, DUE)
     found, idle = asyncio.run(_swept(f"sqlite:///{path}", stage.rounds))
     return Report(
         title="The sweep with 1,000,000 jobs (row 11)",
